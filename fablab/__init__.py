@@ -1,0 +1,1 @@
+"""Runs a makerspace from the member's file to the settled bill."""
