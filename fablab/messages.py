@@ -316,17 +316,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
 
 
 ReportBody = (
-    Answer
-    | Prepared
-    | Started
-    | Paused
-    | Resumed
-    | Ended
-    | RunUnknown
-    | StopConfirmed
-    | PlateUnsure
-    | Incident
-    | Hello
+    Answer | Prepared | Started | Paused | Resumed | Ended | RunUnknown | StopConfirmed | PlateUnsure | Incident | Hello
 )
 
 
