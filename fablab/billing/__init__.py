@@ -1,0 +1,1 @@
+"""Prices, the append-only ledger, stock of material, and what people read about what they paid."""
