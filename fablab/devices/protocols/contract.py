@@ -30,6 +30,11 @@ class PrintLine(Protocol):
         """Net commanded filament per tool up to and including this line, millimetres."""
         ...
 
+    @property
+    def end(self) -> int:
+        """Byte of the file just after this line, its line end included: for machines that count bytes."""
+        ...
+
 
 # ---------------------------------------------------------------- intents
 
@@ -51,9 +56,14 @@ class Print:
 
 @dataclass(frozen=True)
 class Adopt:
-    """A run that was going on before the agent restarted: watch it, if the machine still has it."""
+    """A run that was going on before the agent restarted: watch it, if the machine still has it.
+
+    With the file's lines, what the machine has taken can still be counted; without them only its end is told.
+    """
 
     run: str
+    lines: Iterator[PrintLine] = field(default_factory=lambda: iter(()), compare=False)
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,17 @@ class Began:
 
 
 @dataclass(frozen=True)
+class StartUnknown:
+    """The start was given out and nobody can tell whether it was taken: never repeated, a person decides.
+
+    The engine goes on watching; a late `Began` or `RunEnded` of the same run may follow.
+    """
+
+    run: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Progressed:
     """Marks of the run: `sent` ≥ `accepted` ≥ `done`, counted in lines of the file."""
 
@@ -277,6 +298,7 @@ Event = (
     | WasReset
     | Temperatures
     | Began
+    | StartUnknown
     | Progressed
     | HeldStill
     | WentOn
@@ -289,6 +311,47 @@ Event = (
     | Warned
     | Replied
 )
+
+
+# ---------------------------------------------------------------- items of machines that speak HTTP
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that goes out as multipart field `file`, streamed from `path` under `name`."""
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """One request. Lanes are independent of each other; within one, order is kept.
+
+    `usual` for questions and orders, `upload` for files, `urgent` for what must not wait behind either.
+    """
+
+    number: int  # given back in the answer
+    method: str
+    path: str  # below the machine's base address, begins with "/"
+    json: dict[str, Any] | None = field(default=None, hash=False)
+    upload: Upload | None = None
+    lane: str = "usual"
+    timeout: float = 10.0  # seconds for each step: connect, send a piece, wait for the answer
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """What became of a request: a status with decoded JSON, or status 0 and an `error`.
+
+    unreachable | dropped | no_file: it never left. timeout | broken: it may have been obeyed.
+    not_http: what answers speaks something else (a server that is only starting).
+    """
+
+    number: int
+    status: int
+    json: Any = field(default=None, hash=False)
+    error: str = ""
 
 
 class Engine(Protocol):
