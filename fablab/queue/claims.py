@@ -1,4 +1,4 @@
-"""Verbs of people about a machine: plate, outage, emergency stop, power. Rows and order intents only. No bus, no HTML."""
+"""Verbs of people about a machine: plate, outage, emergency stop, power. Rows and order intents; no bus, no HTML."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ def cleared(session: Session, now: datetime, actor: str, machine_id: str, *, run
 
 
 def emergency_stop(session: Session, now: datetime, actor: str, machine_id: str) -> None:
-    """Any person signed in may stop a machine: stop_no + 1, latched until released. Never refused but for unknown ids."""
+    """Any person signed in may stop a machine: stop_no + 1, latched until released. Raises Refusal unknown_machine."""
     raise NotImplementedError
 
 
@@ -24,7 +24,10 @@ def release_stop(session: Session, now: datetime, actor: str, machine_id: str) -
 
 
 def declare_outage(session: Session, now: datetime, actor: str, machine_id: str, reason: str) -> None:
-    """Put the machine out of order: nothing new is claimed on it. Raises Refusal already_out, reason_missing, not_allowed."""
+    """Put the machine out of order: nothing new is claimed on it.
+
+    Raises Refusal already_out, reason_missing, not_allowed.
+    """
     raise NotImplementedError
 
 
@@ -44,5 +47,5 @@ def switch_off(session: Session, now: datetime, actor: str, machine_id: str) -> 
 
 
 def load_lot(session: Session, now: datetime, actor: str, machine_id: str, lot_id: str | None) -> None:
-    """Say which spool is in the machine (None: none). Jobs that wait for it are tried again. Raises Refusal unknown_lot."""
+    """Say which spool is in (None: none). Jobs that wait for it are tried again. Raises Refusal unknown_lot."""
     raise NotImplementedError

@@ -1,6 +1,6 @@
 """Verbs about jobs: from a file that was sent to a place in the queue, and out of it again. No bus, no HTML.
 
-Each verb takes the caller's open write session, the time, and the person who acts; the caller commits, then wakes the hub.
+Each verb takes the caller's open write session, the time, and who acts; the caller commits, then wakes the hub.
 """
 
 from collections.abc import Sequence

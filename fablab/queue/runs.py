@@ -74,7 +74,7 @@ def finish(
 
 
 def attest_off(session: Session, now: datetime, actor: str, run_id: str) -> None:
-    """ "I am at the machine and it is off": ends a lost run; its machine takes no order until its agent has answered."""
+    """Somebody at the machine says that it is off: ends a lost run; no order goes there until its agent answers."""
     raise NotImplementedError
 
 

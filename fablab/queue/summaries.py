@@ -32,7 +32,8 @@ def job_list(
 
 def machine_summary(session: Session, now: datetime, machine_id: str) -> dict[str, Any]:
     """One machine: {"id", "name", "kind", "driver", "state", "code", "plate", "plate_run", "outage", "latched",
-    "frozen", "online", "seen_at", "temperatures", "watts", "relay_on", "warnings", "host_death", "speed", "lot", "run"}.
+    "frozen", "online", "seen_at", "temperatures", "watts", "relay_on", "warnings", "host_death", "speed", "lot",
+    "run"}.
 
     `run` is None or {"id", "job", "state", "progress", "layer", "layers", "seconds", "remaining_s", "commanded_mm",
     "token", "token_until", "attempt", "asker", "file_name", "result"}. Raises Refusal unknown_machine.
