@@ -1,0 +1,1 @@
+"""Shows and asks: pages, the HTTP API, what slicers speak. Never speaks to a machine and decides nothing about one."""
