@@ -9,7 +9,7 @@ test: test-environment lint
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
 
 soak: test-environment lint
-	$(BIN)/python -m pytest --timeout 7200 $(PYTEST)
+	FABLAB_SOAK=1 $(BIN)/python -m pytest --timeout 7200 $(PYTEST)
 
 # What a change needs within seconds: no service, no browser.
 quick: test-environment
