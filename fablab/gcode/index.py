@@ -12,4 +12,5 @@ class IndexedLine(Struct, frozen=True):
     layer: int  # 0 before the first layer
     mm: tuple[float, ...]
     seconds: float  # estimated, from the first line to the end of this one
+    end: int  # byte of the file just after this line and its line end, for machines that count bytes (OctoPrint)
     pause: bool = False  # M0, M1 and the like: the host pauses instead of sending it
