@@ -1,24 +1,23 @@
 """One hub acts: the lease on a real SQLite file, with real processes."""
 
-import multiprocessing
+import subprocess
+import sys
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from fablab.clock import ManualClock, SystemClock
-from fablab.db import Base, Database
+from fablab.db import Database
 from fablab.queue.lease import Lease, LeaseLost
+from tests.builders_hub import make_database
 
 CLOCK = ManualClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC))
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'lab.db'}")
-    Base.metadata.create_all(database.engine)
-    return database
+    return make_database(f"sqlite:///{tmp_path / 'lab.db'}")
 
 
 def test_the_second_hub_waits_until_the_first_lets_go(database: Database) -> None:
@@ -40,25 +39,27 @@ def test_a_transaction_of_a_hub_without_lease_is_rolled_back(database: Database)
     assert lease.renew()
 
 
-def _hold_for_ever(url: str, pipe: Connection) -> None:
-    lease = Lease(Database(url), SystemClock(), "child")
-    pipe.send(lease.acquire())
-    pipe.recv()
+HOLD_FOR_EVER = """
+import sys
+from fablab.clock import SystemClock
+from fablab.db import Database
+from fablab.queue.lease import Lease
+print(Lease(Database(sys.argv[1]), SystemClock(), "child").acquire(), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_a_killed_hub_lets_go_at_once(database: Database) -> None:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_hold_for_ever, args=(str(database.engine.url), theirs))
-    child.start()
-    try:
-        assert ours.recv() is True
-        lease = Lease(database, SystemClock(), "parent")
-        assert not lease.acquire()
-        child.kill()
-        child.join(10)
-        assert lease.acquire()
-        assert lease.term == 2
-    finally:
-        child.kill()
-        child.join(10)
+    command = [sys.executable, "-c", HOLD_FOR_EVER, str(database.engine.url)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "True\n"
+            lease = Lease(database, SystemClock(), "parent")
+            assert not lease.acquire()
+            child.kill()
+            child.wait(10)
+            assert lease.acquire()
+            assert lease.term == 2
+        finally:
+            child.kill()
