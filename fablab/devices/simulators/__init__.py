@@ -1,0 +1,1 @@
+"""Machines that exist in software only. Demo, documentation and tests use them; they share no code with the engines."""
