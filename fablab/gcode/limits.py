@@ -1,4 +1,4 @@
-"""What a file may be and may ask for: the caller's limits, taken from the machine's profile and the asker's role. Data only."""
+"""What a file may be and ask for: bounds from the machine's profile and the asker's role. Data only."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ MIB = 1024 * 1024
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Bounds that `understand` and `check_line` hold a file against. The defaults fit a printer nobody described yet."""
+    """Bounds that `understand` and `check_line` hold a file against. The defaults fit an unknown printer."""
 
     max_bytes: int = 256 * MIB  # of the file as it lies on disk
     max_unpacked_bytes: int = 1024 * MIB  # of a .gcode.gz once unpacked
