@@ -1,4 +1,4 @@
-"""A small lab in a real database, for tests of the hub: two printers, one agent, a member, a manager, one spool each."""
+"""A small lab in a real database, for tests of the hub: two printers, one agent, three people, one spool each."""
 
 from datetime import UTC, date, datetime
 
