@@ -1,10 +1,9 @@
 """Starts a real OctoPrint with its Virtual Printer on a free loopback port, for tests and demonstrations.
 
-It lives in a scratch folder, without wizard, tracking or look-ups on the net, and ends with the process that started it.
+It lives in a scratch folder, without wizard, tracking or look-ups on the net, and ends with its parent process.
 """
 
 import json
-import os
 import secrets
 import socket
 import subprocess
@@ -31,8 +30,10 @@ server:
   pluginBlacklist: {{enabled: false}}
 plugins:
   _disabled: [tracking, errortracking, announcements, softwareupdate, discovery, achievements, health_check]
-  virtual_printer: {{enabled: true, throttle: 0, sendWait: false, okBeforeCommandOutput: true}}
+  virtual_printer: {{enabled: true, throttle: 0, sendWait: false, simulated_errors: []}}
 serial:
+  port: {port}
+  baudrate: 115200
   additionalPorts: {ports}
   autoconnect: false
   timeout: {{detectionFirst: 3.0, positionLogWait: 1.0}}
@@ -42,7 +43,7 @@ webcam: {{webcamEnabled: false, timelapseEnabled: false}}
 """
 
 # The child ties itself to this process before it becomes OctoPrint; the kernel keeps that over exec.
-TIE = "import os, sys; from fablab.lifeline import end_with_parent; end_with_parent(); os.execv(sys.argv[1], sys.argv[1:])"
+TIE = "import os, sys, fablab.lifeline as line; line.end_with_parent(); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 @dataclass
@@ -90,23 +91,26 @@ class OctoPrint:
 
 
 @contextmanager
-def start_octoprint(base_dir: Path, extra_ports: Sequence[str] = ()) -> Iterator[OctoPrint]:
-    """A server in `base_dir` (made where missing); `extra_ports` are globs of serial devices beside VIRTUAL."""
+def start_octoprint(base_dir: Path, extra_ports: Sequence[str] = (), port: str = "VIRTUAL") -> Iterator[OctoPrint]:
+    """A server in `base_dir` (made where missing); `extra_ports` are globs of serial devices beside VIRTUAL.
+
+    `port` is the device that it opens when it is told to connect without a name.
+    """
     assert PROGRAM.exists(), "OctoPrint is missing: run `sh tests/setup/octoprint_env.sh`"
     base_dir.mkdir(parents=True, exist_ok=True)
-    (base_dir / "config.yaml").write_text(CONFIG.format(ports=json.dumps(list(extra_ports))))
+    (base_dir / "config.yaml").write_text(CONFIG.format(ports=json.dumps(list(extra_ports)), port=port))
     key = secrets.token_hex(16)
     _make_user(base_dir, key)
-    port = _free_port()
-    command = [str(PROGRAM), "-b", str(base_dir), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    listen = _free_port()
+    command = [str(PROGRAM), "-b", str(base_dir), "serve", "--host", "127.0.0.1", "--port", str(listen)]
     command.append("--iknowwhatimdoing")
     with (base_dir / "output.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", TIE, *command], stdout=log, stderr=subprocess.STDOUT, env=tied()
         )
-    server = OctoPrint(f"http://127.0.0.1:{port}", key, base_dir, process)
+    server = OctoPrint(f"http://127.0.0.1:{listen}", key, base_dir, process)
     try:
-        _await(server, port)
+        _await(server, listen)
         yield server
     finally:
         process.kill()  # a server that is asked kindly takes ten seconds and keeps nothing that a test needs
@@ -153,7 +157,7 @@ def _listens(pid: int, port: int) -> bool:
             inodes.add(f"socket:[{fields[9]}]")
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            if os.readlink(entry) in inodes:
+            if str(entry.readlink()) in inodes:
                 return True
         except OSError:
             continue

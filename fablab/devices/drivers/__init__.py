@@ -6,11 +6,13 @@ to `REGISTRY`. The contract tests in tests/drivers then run over it by themselve
 
 from fablab.devices.drivers.driver import Capability, Driver, Hosted, Surroundings
 from fablab.devices.drivers.marlin_serial import MarlinSerial
+from fablab.devices.drivers.octoprint import OctoPrint
 from fablab.messages import MachineSettings
 from fablab.sentences import Refusal
 
 REGISTRY: dict[str, type[Driver]] = {
     MarlinSerial.kind: MarlinSerial,
+    OctoPrint.kind: OctoPrint,
 }
 
 
