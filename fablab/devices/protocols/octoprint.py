@@ -44,6 +44,7 @@ RETRY = 2.0  # seconds until an unanswered look is tried again
 GIVE_UP_LOOKS = 3  # unanswered looks without a run: the link is lost
 SILENT_AFTER = 10.0  # seconds without an answer during a run
 OPENING_SECONDS = 40.0  # OctoPrint tries several speeds by itself
+STALE_ERROR_SECONDS = 3.0
 REPEAT_EMERGENCY = 1.0  # seconds
 EMERGENCY_UNCONFIRMED = 3.0  # seconds until a person is told to press the red button
 EMERGENCY_SECONDS = 30.0  # of repeating
@@ -69,7 +70,7 @@ class OctoPrintEngine:
         self._talk = Talk()
         self._ready = False
         self._greeting = False  # from Connect until the printer is open
-        self._opening_until = 0.0
+        self._opening_since = 0.0
         self._look: dict[str, HttpAnswer] = {}
         self._failures = 0
         self._heard = 0.0
@@ -101,7 +102,7 @@ class OctoPrintEngine:
                     raise Refused("no_run")
                 return self._after_run(self._life.steer(intent))
             case EmergencyStop():
-                self._emergency()
+                return self._emergency()
             case HeatersOff():
                 self._talk.heaters_off()
             case Console():
@@ -187,7 +188,7 @@ class OctoPrintEngine:
         if answer.status != 200 or not isinstance(answer.json, dict):
             return self._lost(link_code(answer))
         state = str((answer.json.get("current") or {}).get("state", ""))
-        self._opening_until = self._talk.now + OPENING_SECONDS
+        self._opening_since = self._talk.now
         if state.startswith(("Closed", "Offline", "Error")):
             if not (answer.json.get("options") or {}).get("ports"):
                 return self._lost("printer_no_port")
@@ -200,7 +201,9 @@ class OctoPrintEngine:
     def _greet(self, seen: Seen) -> Sequence[Event]:
         """After the hello: wait for the printer to be open."""
         if seen.printer is Printer.OPENING or seen.printer in SHUT:
-            if self._talk.now < self._opening_until and seen.printer is not Printer.FAILED:
+            # an error that is shown at once may be that of the last connection
+            patience = STALE_ERROR_SECONDS if seen.printer is Printer.FAILED else OPENING_SECONDS
+            if self._talk.now - self._opening_since < patience:
                 self._talk.next_look = self._talk.now + POLL_HURRIED
                 return ()
             return self._lost("printer_offline", seen.error)
@@ -288,12 +291,12 @@ class OctoPrintEngine:
 
     # ------------------------------------------------------------ emergency stop
 
-    def _emergency(self) -> None:
-        self._talk.hold_back()
-        self._stop = _Stop(self._talk.now, self._talk.now + REPEAT_EMERGENCY)
-        if self._life is not None:
-            self._life.emergency = True
+    def _emergency(self) -> Sequence[Event]:
+        unsent = self._talk.hold_back()
+        if self._stop is None:
+            self._stop = _Stop(self._talk.now, self._talk.now + REPEAT_EMERGENCY)
         self._send_emergency()
+        return self._after_run(self._life.stop_now(unsent)) if self._life is not None else ()
 
     def _send_emergency(self) -> None:
         urgent: dict[str, Any] = {"lane": "urgent", "timeout": 3.0}
@@ -322,4 +325,5 @@ class OctoPrintEngine:
             self._stop = None
             return
         stop.repeat_at = self._talk.now + REPEAT_EMERGENCY
-        self._send_emergency()
+        if not self._talk.waits_for("emergency"):
+            self._send_emergency()

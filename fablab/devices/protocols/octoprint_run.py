@@ -4,7 +4,7 @@ The order to print leaves once and is never repeated: where its answer stays awa
 the file are read until they tell, else a person is asked. Pause and cancel are repeated until they are seen to work.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from fablab.devices.protocols.contract import (
     Began,
@@ -44,7 +44,7 @@ class RunLife:
         self.phase = Phase.ADOPTING if path is None else Phase.UPLOADING
         self.ended = False
         self.began = False
-        self.emergency = False  # set by the engine: an emergency stop is under way
+        self._emergency = False
         self.next_upload: float | None = None
         self._talk = talk
         self._marks = marks
@@ -169,6 +169,13 @@ class RunLife:
         self._talk.look_soon()
         return ()
 
+    def stop_now(self, unsent: Collection[str]) -> Sequence[Event]:
+        """An emergency stop was given; `unsent` names requests that never left. Nothing starts after this."""
+        self._emergency = self._cancelled = True
+        if self.phase is Phase.UPLOADING or "start" in unsent:
+            return self.end(Verdict("stopped"))
+        return ()
+
     def _order(self, command: str, action: str = "") -> None:
         """`pause` always says which way: without `action` OctoPrint would toggle."""
         body = {"command": command} | ({"action": action} if action else {})
@@ -209,6 +216,8 @@ class RunLife:
             return self.end(Verdict("failed", "machine_busy" if self._talk.foreign else "start_refused"))
         if self.began:
             return self.end(Verdict("failed", "print_vanished"))
+        if self._cancelled:
+            return self.end(Verdict("stopped", "cancelled"))
         self.phase = Phase.DOUBTFUL
         return (StartUnknown(self.run, "print_vanished" if self._path is None else "start_unanswered"),)
 
@@ -218,7 +227,7 @@ class RunLife:
         accepted, result, code = self._marks.accepted, judged.result, judged.code
         if result == "succeeded":
             accepted = max(self._marks.total, accepted)
-        elif self.emergency:
+        elif self._emergency:
             result, code = "stopped", "emergency_stop"
         elif self._cancelled and self.began:
             self._talk.heaters_off()  # OctoPrint's own script does it, unless somebody emptied that

@@ -38,11 +38,11 @@ class Talk:
         """Answers to these questions are of no use any more."""
         self._asked = {number: what for number, what in self._asked.items() if what not in names}
 
-    def hold_back(self) -> None:
-        """Drop what has not left: an emergency stop goes first."""
-        for request in self.out:
-            self._asked.pop(request.number, None)
+    def hold_back(self) -> set[str]:
+        """Drop what has not left, for an emergency stop goes first; what that was."""
+        dropped = {self._asked.pop(request.number, "") for request in self.out}
         self.out.clear()
+        return dropped
 
     def look_soon(self) -> None:
         """Look at the next tick; a look that is on its way is followed by another soon enough."""
