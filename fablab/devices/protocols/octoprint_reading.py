@@ -118,7 +118,6 @@ class Sight(Enum):
 class Phase(Enum):
     """Where a run of ours stands at OctoPrint."""
 
-    NONE = auto()
     UPLOADING = auto()
     STARTING = auto()  # the one order to print is out
     ADOPTING = auto()  # it was started before we came
