@@ -100,8 +100,11 @@ class _Pinned(httpx.BaseTransport):
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:
+    url = url.strip()
+    if any(sign in url for sign in "\\\r\n\t "):  # where two readers of one address disagree
+        raise AddressRefused("address_malformed", url=url)
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise AddressRefused("address_malformed", url=url) from error
@@ -109,7 +112,7 @@ def _split(url: str) -> tuple[SplitResult, str, int]:
         raise AddressRefused("address_scheme", url=url)
     if parts.username is not None or parts.password is not None:
         raise AddressRefused("address_credentials", url=f"{parts.scheme}://{host}")
-    if not host or parts.query or parts.fragment or any(sign in url for sign in "\\\r\n\t "):
+    if not host or parts.query or parts.fragment:
         raise AddressRefused("address_malformed", url=url)
     return parts, host, port or SCHEMES[parts.scheme]
 

@@ -169,8 +169,9 @@ class OctoPrintEngine:
 
     def _connect(self) -> None:
         self._greeting, self._ready, self._failures = True, False, 0
-        self._talk.seen, self._talk.next_look = None, None
-        self._talk.forget("printer", "job", "version", "connection", "open")
+        self._talk.begin_again()
+        if self._life is not None:
+            self._life.link_renewed()
         self._talk.send("version", "GET", "/api/version")
 
     def _version(self, answer: HttpAnswer) -> Sequence[Event]:

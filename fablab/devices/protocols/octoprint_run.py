@@ -77,6 +77,11 @@ class RunLife:
         upload = Upload(self._path, self.file)
         self._talk.send("upload", "POST", "/api/files/local", upload=upload, lane="upload", timeout=UPLOAD_SECONDS)
 
+    def link_renewed(self) -> None:
+        """An upload that was under way is of nobody's knowledge now; everything else is found out by looking."""
+        if self.phase is Phase.UPLOADING:
+            self.next_upload = self._talk.now
+
     def uploaded(self, answer: HttpAnswer) -> Sequence[Event]:
         """Go on to the order to print, once."""
         if self.phase is not Phase.UPLOADING:

@@ -6,7 +6,8 @@ from urllib.parse import quote
 from fablab.devices.protocols.contract import HttpAnswer, HttpRequest
 from fablab.devices.protocols.octoprint_reading import Seen
 
-_LINK_CODES = {"not_http": "octoprint_starting", "timeout": "octoprint_silent"}
+# while it starts, it hangs up after a bare "Not found" without a status line
+_LINK_CODES = {"not_http": "octoprint_starting", "broken": "octoprint_starting", "timeout": "octoprint_silent"}
 
 
 class Talk:
@@ -34,9 +35,11 @@ class Talk:
     def waits_for(self, *names: str) -> bool:
         return any(what in names for what in self._asked.values())
 
-    def forget(self, *names: str) -> None:
-        """Answers to these questions are of no use any more."""
-        self._asked = {number: what for number, what in self._asked.items() if what not in names}
+    def begin_again(self) -> None:
+        """The transport was opened anew: what was asked before is answered to nobody."""
+        self._asked.clear()
+        self.out.clear()
+        self.seen, self.next_look = None, None
 
     def hold_back(self) -> set[str]:
         """Drop what has not left, for an emergency stop goes first; what that was."""

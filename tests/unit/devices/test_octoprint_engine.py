@@ -216,6 +216,7 @@ def test_hello_names_the_server_and_waits_for_the_printer_to_open() -> None:
         ((403, {"error": "no"}, ""), "wrong_api_key"),
         ((0, None, "unreachable"), "octoprint_unreachable"),
         ((0, None, "not_http"), "octoprint_starting"),
+        ((0, None, "broken"), "octoprint_starting"),
         ((503, None, ""), "octoprint_starting"),
         ((0, None, "timeout"), "octoprint_silent"),
         ((404, None, ""), "not_octoprint"),
