@@ -91,15 +91,17 @@ class OctoPrint:
 
 
 @contextmanager
-def start_octoprint(base_dir: Path, extra_ports: Sequence[str] = (), port: str = "VIRTUAL") -> Iterator[OctoPrint]:
+def start_octoprint(
+    base_dir: Path, extra_ports: Sequence[str] = (), port: str = "VIRTUAL", key: str = ""
+) -> Iterator[OctoPrint]:
     """A server in `base_dir` (made where missing); `extra_ports` are globs of serial devices beside VIRTUAL.
 
-    `port` is the device that it opens when it is told to connect without a name.
+    `port` is the device that it opens when it is told to connect without a name; `key` is made where none is given.
     """
     assert PROGRAM.exists(), "OctoPrint is missing: run `sh tests/setup/octoprint_env.sh`"
     base_dir.mkdir(parents=True, exist_ok=True)
     (base_dir / "config.yaml").write_text(CONFIG.format(ports=json.dumps(list(extra_ports)), port=port))
-    key = secrets.token_hex(16)
+    key = key or secrets.token_hex(16)
     _make_user(base_dir, key)
     listen = _free_port()
     command = [str(PROGRAM), "-b", str(base_dir), "serve", "--host", "127.0.0.1", "--port", str(listen)]

@@ -160,8 +160,9 @@ class OctoPrintEngine:
                     self._stop.passed_on = True
                 self._talk.look_soon()
             case "console":
+                self._talk.look_soon()
                 return (Replied(""),) if item.status == 204 else (Warned("console_refused", {"status": item.status}),)
-            case "pause" | "resume" | "cancel":
+            case "pause" | "resume" | "cancel" | "heat":
                 self._talk.look_soon()
         return ()
 
