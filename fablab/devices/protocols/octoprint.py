@@ -215,7 +215,7 @@ class OctoPrintEngine:
 
     def _lost(self, code: str, error: str = "") -> Sequence[Event]:
         self._greeting, self._ready, self._talk.next_look = False, False, None
-        trouble = (Warned("printer_error", {"text": error}),) if error else ()
+        trouble = (Warned("printer_said", {"text": error}),) if error else ()
         return (*trouble, LinkLost(code))
 
     # ------------------------------------------------------------ looking

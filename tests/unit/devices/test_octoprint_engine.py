@@ -92,7 +92,7 @@ OTHERS = (printer("printing"), job("vase.gcode", 20, "Printing"))
 GONE = (printer(), job(state="Offline after error", error="Connection lost"))
 Look = tuple[tuple[int, Any], tuple[int, Any]]
 
-LOST_CONNECTION = Warned("printer_error", {"text": "Connection lost"})
+LOST_CONNECTION = Warned("printer_said", {"text": "Connection lost"})
 
 RECORD_OF = {
     "nothing": (200, {"name": FILE}),
