@@ -42,23 +42,27 @@ gcodeAnalysis:
 webcam: {{webcamEnabled: false, timelapseEnabled: false}}
 """
 
+PERMISSIONS = ["STATUS", "CONNECTION", "FILES_LIST", "FILES_UPLOAD", "FILES_SELECT", "FILES_DELETE", "PRINT", "CONTROL"]
+"""What docs/how-to/connect-octoprint.md asks for."""
+
 # The child ties itself to this process before it becomes OctoPrint; the kernel keeps that over exec.
 TIE = "import os, sys, fablab.lifeline as line; line.end_with_parent(); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 @dataclass
 class OctoPrint:
-    """A running server: where it answers, the key that may do everything, and the process itself."""
+    """A running server: where it answers, a key with the rights that the how-to names, one with all, the process."""
 
     url: str
     api_key: str
+    admin_key: str
     base_dir: Path
     process: "subprocess.Popen[bytes]" = field(repr=False)
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """One request, past the code under test: (status, decoded JSON or None)."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"X-Api-Key": self.api_key, "Content-Type": "application/json"}
+        headers = {"X-Api-Key": self.admin_key, "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
@@ -101,8 +105,8 @@ def start_octoprint(
     assert PROGRAM.exists(), "OctoPrint is missing: run `sh tests/setup/octoprint_env.sh`"
     base_dir.mkdir(parents=True, exist_ok=True)
     (base_dir / "config.yaml").write_text(CONFIG.format(ports=json.dumps(list(extra_ports)), port=port))
-    key = key or secrets.token_hex(16)
-    _make_user(base_dir, key)
+    key, admin_key = key or secrets.token_hex(16), secrets.token_hex(16)
+    _write_users(base_dir, key, admin_key)
     listen = _free_port()
     command = [str(PROGRAM), "-b", str(base_dir), "serve", "--host", "127.0.0.1", "--port", str(listen)]
     command.append("--iknowwhatimdoing")
@@ -110,7 +114,7 @@ def start_octoprint(
         process = subprocess.Popen(
             [sys.executable, "-c", TIE, *command], stdout=log, stderr=subprocess.STDOUT, env=tied()
         )
-    server = OctoPrint(f"http://127.0.0.1:{listen}", key, base_dir, process)
+    server = OctoPrint(f"http://127.0.0.1:{listen}", key, admin_key, base_dir, process)
     try:
         _await(server, listen)
         yield server
@@ -119,16 +123,12 @@ def start_octoprint(
         process.wait(10)
 
 
-def _make_user(base_dir: Path, key: str) -> None:
-    if not (base_dir / "users.yaml").exists():
-        password = secrets.token_hex(16)
-        command = [str(PROGRAM), "-b", str(base_dir), "user", "add", "admin", "--password", password, "--admin"]
-        subprocess.run([*command], check=True, capture_output=True, timeout=60)
-    users = base_dir / "users.yaml"
-    lines = [
-        f"  apikey: {key}" if line.strip().startswith("apikey:") else line for line in users.read_text().splitlines()
-    ]
-    users.write_text("\n".join(lines) + "\n")
+def _write_users(base_dir: Path, api_key: str, admin_key: str) -> None:
+    """Nobody signs in with a password: both have none that fits."""
+    fablab = {"active": True, "apikey": api_key, "groups": [], "password": "!", "permissions": PERMISSIONS, "roles": []}
+    admin = fablab | {"apikey": admin_key, "groups": ["admins"], "permissions": [], "roles": ["user", "admin"]}
+    users = {"_version": 2, "fablab": fablab | {"roles": ["user"]}, "admin": admin}
+    (base_dir / "users.yaml").write_text(json.dumps(users))  # JSON is YAML
 
 
 def _await(server: OctoPrint, port: int) -> None:
