@@ -320,6 +320,17 @@ def test_a_start_whose_answer_was_lost_is_seen_to_run() -> None:
     assert desk.sees(PRINTING) == [Began("run-7")]
 
 
+@pytest.mark.parametrize("answer", [(409, ""), (0, "timeout"), (0, "unreachable"), (0, "broken")])
+def test_an_answer_that_comes_after_the_print_was_seen_changes_nothing(answer: tuple[int, str]) -> None:
+    desk = starting()
+    order = desk.open.pop()
+    assert desk.passes(1.0) == []
+    assert desk.sees(PRINTING) == [Began("run-7")]
+    assert desk.engine.receive(HttpAnswer(order.number, answer[0], error=answer[1])) == ()
+    desk.nothing_open()
+    assert desk.sees(PRINTING) == []
+
+
 def test_a_start_that_was_refused_ends_the_run_only_after_a_second_look() -> None:
     desk = starting()
     desk.answer(START[0], 409, {"error": "Printer is already printing"})
@@ -493,6 +504,27 @@ def test_nobody_knows_a_run_that_left_no_trace() -> None:
     assert desk.ask(Cancel()) == [RunEnded("run-7", "stopped", 0, "cancelled")]  # a person has looked
 
 
+def test_a_renewed_link_forgets_what_was_asked_and_goes_on() -> None:
+    desk = running()
+    desk.sees(CANCELLED)
+    assert len(desk.open) == 2  # record and trouble, which nobody will answer
+    desk.open.clear()
+    desk.ask(Connect())
+    desk.answer("GET /api/version", 200, version())
+    desk.answer("GET /api/connection", 200, connection())
+    assert desk.sees(CANCELLED) == [Ready()]
+    assert desk.record("failure") == [RunEnded("run-7", "stopped", 48, "stopped_at_machine")]
+
+
+def test_an_upload_that_the_link_took_along_is_made_again() -> None:
+    desk = uploading()
+    desk.open.clear()
+    desk.ask(Connect())
+    assert "POST /api/files/local" not in [call for call, _ in desk.calls()]
+    desk.due()
+    assert [call for call, _ in desk.calls()] == ["GET /api/version", "POST /api/files/local"]
+
+
 # ---------------------------------------------------------------- pause, resume, cancel
 
 
@@ -509,6 +541,16 @@ def test_pause_says_which_way_and_is_repeated_until_it_shows() -> None:
     assert desk.sees(PAUSED) == [HeldStill(by="host")]
     desk.passes(60)
     assert desk.sees(PAUSED) == []
+
+
+def test_pausing_what_is_paused_does_not_linger() -> None:
+    desk = running()
+    desk.sees(PAUSED)
+    desk.ask(Pause())
+    desk.nothing_open()
+    desk.passes(60)
+    assert desk.sees(PRINTING) == [WentOn()]  # resumed at the machine, by somebody who may
+    desk.nothing_open()
 
 
 def test_resume_is_never_repeated() -> None:
@@ -602,6 +644,18 @@ def test_an_emergency_stop_that_octoprint_cannot_pass_on_is_not_confirmed() -> N
     assert stops == [StopSeen("none")]
     assert asked > 10
     assert not any(isinstance(event, Halted) for event in desk.events)
+
+
+def test_an_emergency_stop_without_an_answer_does_not_pile_up() -> None:
+    desk = running()
+    desk.ask(EmergencyStop())
+    for _ in range(5):
+        desk.passes(1.0)
+    stops = [request for request in desk.open if request.json == {"command": "M112"}]
+    assert len(stops) == 1
+    desk.engine.receive(HttpAnswer(stops[0].number, 0, error="timeout"))
+    desk.passes(1.0)
+    assert [request.json for request in desk.open].count({"command": "M112"}) == 2
 
 
 def test_after_an_emergency_stop_during_the_upload_nothing_starts() -> None:
