@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
 
 from fablab.lifeline import end_with_parent, tied
 from fablab.messages import MAX_MESSAGE_BYTES
@@ -27,6 +28,9 @@ from fablab.topics import ROOT, check_name
 log = logging.getLogger(__name__)
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+EMBEDDED_USER = "fablab"
+DEVICE_USER, DEVICE_PASSWORD = "devices", "device.password"
+"""Plugs and meters share one account at the embedded broker; its password lies beside fablab.toml."""
 START_SECONDS = 10.0
 ITERATIONS = 10_000
 """PBKDF2 rounds of a Mosquitto password: 64 random characters need no more, and each connect pays for them."""
@@ -60,6 +64,38 @@ def run_embedded(host: str, port: int, credentials: Mapping[str, str]) -> int:
     log.info("broker on %s:%d, for %d users", host, port, len(credentials))
     broker.run_forever()
     return 1
+
+
+class Installation(Protocol):
+    """What the broker needs of the configuration (`fablab.config.Config` is one)."""
+
+    @property
+    def broker(self) -> Any: ...
+
+    @property
+    def agent(self) -> Any: ...
+
+    def resolve(self, path: str) -> Path: ...
+
+    def secret(self, path: str | None) -> str | None: ...
+
+
+def serve_embedded(config: Installation) -> int:
+    """Run the embedded broker of an installation until it is ended."""
+    return run_embedded(config.broker.host, config.broker.port, installation_credentials(config))
+
+
+def installation_credentials(config: Installation) -> dict[str, str]:
+    """Passwords by user: hub and web, the agent of agent.token, and `devices` where device.password is there."""
+    credentials = {EMBEDDED_USER: config.secret(config.broker.password_file) or ""}
+    token_file = config.resolve(config.agent.token_file)
+    if token_file.exists():
+        token = json.loads(token_file.read_text(encoding="utf-8"))
+        credentials[token["mqtt_user"]] = token["mqtt_password"]
+    devices = config.resolve(DEVICE_PASSWORD)
+    if devices.exists():
+        credentials[DEVICE_USER] = devices.read_text(encoding="utf-8").strip()
+    return credentials
 
 
 def rumqttd_toml(host: str, port: int, credentials: Mapping[str, str]) -> str:
