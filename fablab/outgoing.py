@@ -70,12 +70,16 @@ def typed(url: str, rules: Rules) -> Destination:
     return _destination(parts, host, port, addresses[0])
 
 
-def client(destination: Destination, headers: dict[str, str] | None = None, **limits: Any) -> httpx.Client:
-    """A client that reaches this destination only: no redirects, no proxy from the environment."""
+def client(destination: Destination, headers: dict[str, str] | None = None) -> httpx.Client:
+    """A client that reaches this destination only: no redirects, no proxy from the environment.
+
+    Each request has a connection of its own. On a kept one, a server or proxy that has just hung up cannot be told from
+    one that obeyed and then hung up, and an order must not be repeated.
+    """
     return httpx.Client(
         base_url=destination.base,
         headers=headers,
-        transport=_Pinned(destination, **limits),
+        transport=_Pinned(destination),
         follow_redirects=False,
         trust_env=False,
     )
@@ -84,9 +88,9 @@ def client(destination: Destination, headers: dict[str, str] | None = None, **li
 class _Pinned(httpx.BaseTransport):
     """Connects to the pinned number, while Host header and certificate check keep the name."""
 
-    def __init__(self, destination: Destination, **limits: Any) -> None:
+    def __init__(self, destination: Destination) -> None:
         self._to = destination
-        self._inner = httpx.HTTPTransport(trust_env=False, **limits)
+        self._inner = httpx.HTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if (request.url.host, request.url.port or SCHEMES[request.url.scheme]) != (self._to.host, self._to.port):

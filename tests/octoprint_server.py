@@ -108,7 +108,7 @@ def start_octoprint(
     key, admin_key = key or secrets.token_hex(16), secrets.token_hex(16)
     _write_users(base_dir, key, admin_key)
     listen = _free_port()
-    command = [str(PROGRAM), "-b", str(base_dir), "serve", "--host", "127.0.0.1", "--port", str(listen)]
+    command = [str(PROGRAM), "serve", "-b", str(base_dir), "--host", "127.0.0.1", "--port", str(listen)]
     command.append("--iknowwhatimdoing")
     with (base_dir / "output.log").open("wb") as log:
         process = subprocess.Popen(

@@ -166,6 +166,19 @@ def test_a_server_that_hangs_up_or_stays_silent_may_have_obeyed(
     assert answers(silent, 1) == [HttpAnswer(1, 0, error="timeout")]
 
 
+def test_a_server_that_hangs_up_after_each_answer_breaks_nothing(
+    serving: Callable[[Serve], str], opened: Callable[[str], HttpTransport]
+) -> None:
+    def serve(connection: socket.socket) -> None:
+        head_of(connection)
+        connection.sendall(ok("{}").encode())  # promises to keep the connection, and closes it
+
+    transport = opened(serving(serve))
+    for number in range(5):
+        transport.write([HttpRequest(number, "POST", "/api/job", {"command": "cancel"})])
+        assert answers(transport, 1) == [HttpAnswer(number, 200, {})]
+
+
 def test_nobody_there_is_certain(opened: Callable[[str], HttpTransport]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes the port

@@ -70,7 +70,7 @@ def test_a_print_from_upload_to_end(octo: Watched, server: OctoPrint, quick: Gco
     octo.ask(quick.order("end-to-end"))
     octo.until(RunEnded)
     identified, ready, began, ended = octo.told()
-    assert isinstance(identified, Identified) and identified.firmware.startswith("OctoPrint 1.11")
+    assert isinstance(identified, Identified) and identified.firmware.startswith("OctoPrint 1.")
     assert (ready, began) == (Ready(), Began("end-to-end"))
     assert ended == RunEnded("end-to-end", "succeeded", quick.total)
     marks = [mark.sent for mark in octo.progress()]
