@@ -5,7 +5,9 @@ to `REGISTRY`. The contract tests in tests/drivers then run over it by themselve
 """
 
 from fablab.devices.drivers.driver import Capability, Driver, Hosted, Surroundings
+from fablab.devices.drivers.manual import ManualMachine
 from fablab.devices.drivers.marlin_serial import MarlinSerial
+from fablab.devices.drivers.mqtt_relay import MqttRelay
 from fablab.devices.drivers.octoprint import OctoPrint
 from fablab.messages import MachineSettings
 from fablab.sentences import Refusal
@@ -13,6 +15,8 @@ from fablab.sentences import Refusal
 REGISTRY: dict[str, type[Driver]] = {
     MarlinSerial.kind: MarlinSerial,
     OctoPrint.kind: OctoPrint,
+    ManualMachine.kind: ManualMachine,
+    MqttRelay.kind: MqttRelay,
 }
 
 
