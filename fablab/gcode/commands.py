@@ -91,6 +91,10 @@ def _code(letter: str, number: str) -> str:
     return f"{letter}{whole.lstrip('0') or '0'}" + (f".{sub}" if sub.strip("0") else "")
 
 
+def _number(text: str) -> float:
+    return min(max(float(text), -1e12), 1e12)
+
+
 def _commands(text: str) -> list[Command]:
     """Split words into commands: G and M always begin one, other letters only at the head of the line."""
     found: list[tuple[str, dict[str, tuple[float, ...]]]] = []
@@ -100,8 +104,8 @@ def _commands(text: str) -> list[Command]:
             values: dict[str, tuple[float, ...]] = {}
             found.append((_code(letter, number), values))
             if letter not in "GMTD":
-                values[letter] = (float(number),)
+                values[letter] = (_number(number),)
         elif found:
             values = found[-1][1]
-            values[letter] = values.get(letter, ()) + ((float(number),) if number else ())
+            values[letter] = values.get(letter, ()) + ((_number(number),) if number else ())
     return [Command(code, values) for code, values in found]

@@ -54,7 +54,12 @@ def judge(text: str, raw: str, limits: Limits) -> tuple[Finding, ...]:
         found += _by_value(command, limits)
     head = commands[0].code if commands else ""
     found += _characters(head, text, raw, limits)
-    found += _hidden(head, text, raw, frozenset(finding[0] for finding in found).union(limits.allow))
+    found += _hidden(
+        head,
+        text,
+        raw if "(" in raw.split(";", 1)[0] else text,
+        frozenset(finding[0] for finding in found).union(limits.allow),
+    )
     return tuple(_for_role(finding, limits) for finding in dict.fromkeys(map(_key, found)))
 
 
@@ -149,8 +154,7 @@ def _hidden(head: str, text: str, raw: str, known: frozenset[str]) -> list[Findi
     texts = bool(TEXT_COMMANDS.match(text.encode("latin-1")))
     if (head and "action:" in raw.lower()) or (head == "M118" and _TO_HOST.search(text)):
         found.append((head, "host_action", "refuse", {}))
-    bracketed = raw if "(" in raw.split(";", 1)[0] else text
-    for number in _MCODE.findall(bracketed):
+    for number in _MCODE.findall(raw):
         code = f"M{number}"
         severity, reason = POLICY.get(code, ("", ""))
         if severity != "refuse" or code in known:

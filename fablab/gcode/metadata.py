@@ -280,6 +280,8 @@ def _truncated(slicer: str | None, text: str) -> bool:
             return True
     if slicer in ("PrusaSlicer", "SuperSlicer"):
         return "; filament used [mm]" not in text
+    if slicer == "OrcaSlicer":
+        return "; CONFIG_BLOCK_END" not in text
     if slicer == "Simplify3D":
         return not re.search(r"^;\s+Build [Tt]ime:", text, re.M)
     return False
