@@ -90,7 +90,11 @@ class _Pinned(httpx.BaseTransport):
 
     def __init__(self, destination: Destination) -> None:
         self._to = destination
-        self._inner = httpx.HTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        self._inner = httpx.HTTPTransport(
+            verify=destination.base.startswith("https:"),  # without TLS, the certificates are not even loaded
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if (request.url.host, request.url.port or SCHEMES[request.url.scheme]) != (self._to.host, self._to.port):
