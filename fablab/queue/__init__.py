@@ -1,0 +1,1 @@
+"""Decides who prints where and when. Knows neither sockets nor HTML."""

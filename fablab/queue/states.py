@@ -1,0 +1,27 @@
+"""How a state changes: by a table, in one place. What the table does not name is refused, and nothing else changes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from fablab.sentences import Refusal
+
+Table = Mapping[tuple[StrEnum, StrEnum], StrEnum]
+
+
+class IllegalTransition(Refusal):
+    """The table has no way from this state by this event: a second tap, an old page, a late message."""
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__("not_now", state=state, event=event)
+
+
+def follow(table: Table, state: StrEnum, event: StrEnum) -> StrEnum:
+    """The state after `event`. Raises `IllegalTransition` where the table has none."""
+    try:
+        return table[state, event]
+    except KeyError:
+        raise IllegalTransition(str(state), str(event)) from None
+
+
+def allows(table: Table, state: StrEnum, event: StrEnum) -> bool:
+    return (state, event) in table
