@@ -4,6 +4,7 @@ Opens nothing and reads no clock. Here are the five methods, the hello, the look
 a run is in octoprint_run, the reading of answers in octoprint_reading.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from fablab.devices.protocols.contract import (
     Temperatures,
     Warned,
 )
-from fablab.devices.protocols.octoprint_reading import Marks, Printer, Seen, Verdict, read
+from fablab.devices.protocols.octoprint_reading import Marks, Phase, Printer, Seen, Verdict, read
 from fablab.devices.protocols.octoprint_run import RunLife
 from fablab.devices.protocols.octoprint_talk import Talk, file_url, link_code
 
@@ -49,6 +50,9 @@ REPEAT_EMERGENCY = 1.0  # seconds
 EMERGENCY_UNCONFIRMED = 3.0  # seconds until a person is told to press the red button
 EMERGENCY_SECONDS = 30.0  # of repeating
 TRIED = ("1.8.", "1.9.", "1.10.", "1.11.")
+
+RUN_FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.gcode")
+"""How the file of a run is called, whoever's run it is."""
 
 SHUT = (Printer.CLOSED, Printer.FAILED)
 
@@ -88,6 +92,8 @@ class OctoPrintEngine:
                 self._connect()
             case Print():
                 self._need_ready()
+                if self._life is not None and self._life.phase is Phase.DOUBTFUL:
+                    self._life = None  # whoever starts the next has settled it with a person
                 if self._life is not None or self._talk.foreign:
                     raise Refused("machine_busy", job=self._life.file if self._life else self._talk.foreign)
                 self._heard = self._talk.now
@@ -210,8 +216,11 @@ class OctoPrintEngine:
                 return ()
             return self._lost("printer_offline", seen.error)
         self._greeting, self._ready = False, True
-        self._talk.foreign = self._others(seen)
-        return (Ready(foreign=self._talk.foreign),)
+        others = self._others(seen)
+        if RUN_FILE.fullmatch(others):  # perhaps ours: an Adopt may follow; the next look tells
+            others, self._talk.next_look = "", self._talk.now + POLL_HURRIED
+        self._talk.foreign = others
+        return (Ready(foreign=others),)
 
     def _lost(self, code: str, error: str = "") -> Sequence[Event]:
         self._greeting, self._ready, self._talk.next_look = False, False, None

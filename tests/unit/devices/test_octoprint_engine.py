@@ -314,6 +314,17 @@ def test_the_order_to_print_is_not_repeated_when_its_answer_stays_away(answer: t
     assert desk.sees(PRINTING) == [Began("run-7")]  # it had only been slow
 
 
+def test_a_doubtful_run_gives_way_to_the_next_order() -> None:
+    desk, _ = adopting(IDLE)
+    for _ in range(9):
+        desk.record("nothing")
+        desk.sees(IDLE)
+    assert desk.record("nothing") == [StartUnknown("run-7", "print_vanished")]
+    desk.ask(Print("run-8", lines(), 100, "/jobs/b.gcode"))
+    desk.answer("POST /api/files/local", 201, {"files": {"local": {"path": "run-8.gcode"}}})
+    assert [call for call, _ in desk.calls()] == ["POST /api/files/local/run-8.gcode"]
+
+
 def test_a_start_whose_answer_was_lost_is_seen_to_run() -> None:
     desk = starting()
     desk.answer(START[0], error="timeout")
@@ -493,6 +504,22 @@ def test_adopting_before_hello_keeps_our_own_job_from_looking_foreign() -> None:
     desk.answer("GET /api/version", 200, version())
     desk.answer("GET /api/connection", 200, connection("Printing"))
     assert desk.sees(PRINTING) == [Ready(), Began("run-7")]
+
+
+def test_a_job_that_may_be_ours_is_called_foreign_only_when_nobody_adopts_it() -> None:
+    run = "0195f2c4-7a1b-7c3d-8e4f-0123456789ab"
+    theirs = (printer("printing"), job(f"{run}.gcode", 500, "Printing"))
+    for adopted in (True, False):
+        desk = OctoPrintDesk()
+        desk.ask(Connect())
+        desk.answer("GET /api/version", 200, version())
+        desk.answer("GET /api/connection", 200, connection("Printing"))
+        assert desk.sees(theirs) == [Ready()]
+        if adopted:
+            desk.ask(Adopt(run, lines(), 100))
+            assert desk.sees(theirs) == [Began(run)]
+        else:
+            assert desk.sees(theirs) == [Ready(foreign=f"{run}.gcode")]
 
 
 def test_nobody_knows_a_run_that_left_no_trace() -> None:
