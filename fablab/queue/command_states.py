@@ -46,4 +46,4 @@ OPEN = frozenset(_OPEN)
 
 def command_after(state: str, event: str) -> CommandState:
     """The state of an order after `event`. Raises `IllegalTransition`; ValueError for a name that is none."""
-    return CommandState(follow(COMMAND_TABLE, CommandState(state), CommandEvent(event)))
+    return follow(COMMAND_TABLE, CommandState(state), CommandEvent(event))

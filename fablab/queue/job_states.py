@@ -98,4 +98,4 @@ ENDED = frozenset({S.DONE, S.FAILED, S.REFUSED, S.CANCELLED})
 
 def job_after(state: str, event: str) -> JobState:
     """The state of a job after `event`. Raises `IllegalTransition`; ValueError for a name that is no state or event."""
-    return JobState(follow(JOB_TABLE, JobState(state), JobEvent(event)))
+    return follow(JOB_TABLE, JobState(state), JobEvent(event))

@@ -20,7 +20,7 @@ class RunState(StrEnum):
 class RunEvent(StrEnum):
     PREPARE_TAKEN = "prepare_taken"
     PREPARED = "prepared"
-    TOKEN_LAPSED = "token_lapsed"
+    TOKEN_LAPSED = "token_lapsed"  # noqa: S105
     GO = "go"
     START_VOID = "start_void"  # the agent refused the start: the token was void; prepared again
     STARTED = "started"
@@ -59,4 +59,4 @@ LIVE = frozenset(RunState) - {S.ENDED, S.RELEASED}
 
 def run_after(state: str, event: str) -> RunState:
     """The state of a run after `event`. Raises `IllegalTransition`; ValueError for a name that is no state or event."""
-    return RunState(follow(RUN_TABLE, RunState(state), RunEvent(event)))
+    return follow(RUN_TABLE, RunState(state), RunEvent(event))

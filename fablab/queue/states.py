@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 from fablab.sentences import Refusal
 
-Table = Mapping[tuple[StrEnum, StrEnum], StrEnum]
+State = TypeVar("State", bound=StrEnum)
+Happening = TypeVar("Happening", bound=StrEnum)
 
 
 class IllegalTransition(Refusal):
@@ -15,13 +17,9 @@ class IllegalTransition(Refusal):
         super().__init__("not_now", state=state, event=event)
 
 
-def follow(table: Table, state: StrEnum, event: StrEnum) -> StrEnum:
+def follow(table: Mapping[tuple[State, Happening], State], state: State, event: Happening) -> State:
     """The state after `event`. Raises `IllegalTransition` where the table has none."""
     try:
         return table[state, event]
     except KeyError:
         raise IllegalTransition(str(state), str(event)) from None
-
-
-def allows(table: Table, state: StrEnum, event: StrEnum) -> bool:
-    return (state, event) in table
