@@ -320,6 +320,12 @@ class Journal:
         """The last word about an order, and the report that carries it."""
         self._write("UPDATE commands SET state = ?, answer = ?, seq = ? WHERE id = ?", state, answer, seq, command_id)
 
+    def has_started(self, run: str) -> bool:
+        """Whether a start of this run was ever taken and not rejected."""
+        states = "('succeeded', 'unknown', 'failed')"
+        sql = f"SELECT 1 FROM commands WHERE run = ? AND nature = 'start' AND state IN {states}"  # noqa: S608
+        return bool(self._query(sql, run))
+
     def unfinished(self) -> list[CommandRow]:
         """Orders that were accepted and have no result, oldest first."""
         rows = self._query(

@@ -49,6 +49,10 @@ class RunBook:
     def begin(self, now: float) -> None:
         """The machine took the first line."""
         self.began = True
+        self.count_from(now)
+
+    def count_from(self, now: float) -> None:
+        """Let the seconds run, whatever is known of the first line."""
         if self._since is None:
             self._since = now
 

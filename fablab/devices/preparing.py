@@ -1,0 +1,97 @@
+"""Makes a run ready: fetches the file, reads it in a limited child process, and checks that it fits the machine."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fablab.devices.files_client import FilesClient, Wanted
+from fablab.gcode.facts import Facts
+from fablab.gcode.index import IndexedFile, IndexStale
+from fablab.gcode.limits import Limits
+from fablab.messages import Prepare
+from fablab.sentences import Refusal
+
+Read = Callable[[Path, Limits, Path], Facts]
+"""File, limits, place of the index → what the file is. Raises Refusal."""
+
+
+@dataclass(frozen=True)
+class Readied:
+    """A file that is here, checked and indexed. `path` is empty for machines that take no file."""
+
+    path: Path | None
+    lines: int = 0
+    filament_mm: tuple[float, ...] = ()
+
+
+class Preparer:
+    """Shared by all workers; `ready` blocks and is called on a thread of the preparation's own."""
+
+    def __init__(self, files: FilesClient, read: Read) -> None:
+        self._files = files
+        self._read = read
+        self._turn = threading.Lock()  # one file is read at a time: the board has other things to do
+
+    def ready(self, order: Prepare, profile: Any, stop: threading.Event) -> Readied:
+        """Raises Refusal with the reason, Abandoned when `stop` is set on the way."""
+        check_model(order.printer_model, profile)
+        wanted = Wanted(order.sha256, order.size, order.file_path, order.file_token)
+        path = self._files.fetch(wanted, stop)
+        with self._turn:
+            index = open_index(path) or self._make_index(path, profile)
+        with index:
+            return Readied(path, index.total, index.filament_mm)
+
+    def _make_index(self, path: Path, profile: Any) -> IndexedFile:
+        facts = self._read(path, limits_of(profile), index_of(path))
+        check_model(facts.printer_model, profile)
+        check_dialect(facts.dialect, profile)
+        index = open_index(path)
+        if index is None:
+            raise Refusal("index_missing", sha256=facts.sha256)
+        return index
+
+
+def read_in_child(path: Path, limits: Limits, index: Path) -> Facts:
+    """Read a file in a child process with limits on time and memory."""
+    from fablab.children import run_limited
+    from fablab.gcode.facts import understand
+
+    facts: Facts = run_limited(understand, path, limits, index)
+    return facts
+
+
+def index_of(path: Path) -> Path:
+    """Where the index of a job file lies."""
+    return path.with_suffix(".index")
+
+
+def open_index(path: Path) -> IndexedFile | None:
+    """The file with its index; None where there is none that fits."""
+    try:
+        return IndexedFile(path, index_of(path))
+    except (OSError, IndexStale):
+        return None
+
+
+def limits_of(profile: Any) -> Limits:
+    """What the machine's profile permits; the defaults where it has none."""
+    make = getattr(profile, "limits", None)
+    limits = make() if callable(make) else make
+    return limits if isinstance(limits, Limits) else Limits()
+
+
+def check_model(model: str | None, profile: Any) -> None:
+    """Raises Refusal model_differs where a file was sliced for a printer that this one is not."""
+    models = tuple(getattr(profile, "models", ()) or ())
+    if model and models and model.casefold() not in {known.casefold() for known in models}:
+        raise Refusal("model_differs", model=model, machine_models=", ".join(models))
+
+
+def check_dialect(dialect: str | None, profile: Any) -> None:
+    """Raises Refusal dialect_differs where a file was written for another kind of firmware."""
+    family = str(getattr(profile, "family", "") or "")
+    if dialect and family and dialect.split("-")[0] != family.split("-")[0]:
+        raise Refusal("dialect_differs", dialect=dialect, firmware=family)

@@ -1,0 +1,58 @@
+"""What an agent owes after a restart: an answer to orders that were accepted and not done, and doubts about plates."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from fablab.devices.drivers import REGISTRY, Capability
+from fablab.devices.reporter import Reporter
+from fablab.messages import Answer, MachineSettings, Nature, PlateUnsure
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def settle_unfinished(reporter: Reporter, only: str | None = None) -> None:
+    """Nothing that was accepted before a restart is done after it; a start on its way waits for the machine's word.
+
+    `only`: one machine, whose worker alone was restarted.
+    """
+    for row in reporter.journal.unfinished():
+        if only is not None and row.machine != only:
+            continue
+        machine = reporter.journal.machine(row.machine)
+        if machine.started_run and machine.started_command == row.id:
+            continue
+        state = "rejected"
+        if row.nature == Nature.STOP:
+            state = "failed"
+        elif row.nature == Nature.START and row.run in ("", machine.started_run):
+            state = "unknown"
+        reporter.say(
+            Answer(
+                command=row.id,
+                run=row.run,
+                machine=row.machine,
+                claim_no=row.claim_no,
+                state=state,
+                code="agent_restarted",
+            )
+        )
+
+
+def unsure_plates(reporter: Reporter, machines: Iterable[MachineSettings], why: str = "") -> None:
+    """After a new journal or a power cut a person must say that each plate is free."""
+    journal = reporter.journal
+    boot = BOOT_ID.read_text(encoding="ascii").strip() if BOOT_ID.exists() else ""
+    if not why:
+        cut = journal.unclean and journal.setting("os_boot") != boot
+        why = "new_journal" if journal.fresh else "unclean_boot" if cut else ""
+        journal.keep_setting("os_boot", boot)
+    if not why:
+        return
+    for machine in machines:
+        driver = REGISTRY.get(machine.driver)
+        if driver is None or Capability.PRINT not in driver.capabilities:
+            continue
+        reporter.say(
+            PlateUnsure(machine=machine.id, why=why), also=partial(journal.update_machine, machine.id, plate_unsure=why)
+        )
