@@ -1,13 +1,10 @@
 """The composition root: what runs in which process. Decides nothing about machines, money or people."""
 
 import logging
-import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fablab.config import Config
 from fablab.lifeline import end_with_parent
@@ -20,12 +17,21 @@ log = logging.getLogger(__name__)
 BROKER_PATIENCE_S = 15.0
 
 
-def run_tree(config: Config, file: Path, roles: tuple[str, ...], more: tuple[Role, ...] = ()) -> Tree:
-    """Start the roles as children, the broker first; returns the running tree. Call from the main thread."""
+def run_tree(
+    config: Config,
+    file: Path,
+    roles: tuple[str, ...],
+    more: tuple[Role, ...] = (),
+    overrides: dict[str, str] | None = None,
+) -> Tree:
+    """Start the roles as children, the broker first; returns the running tree. Call from the main thread.
+
+    `overrides` are FABLAB_* that went into `config` already and that the children must see too.
+    """
     refuse_open_demo(config)
     check_ports(config, roles)
     ordered = [name for name in ("broker", "hub", "web", "agent") if name in roles]
-    tree = Tree([*(child(name, file) for name in ordered), *more])
+    tree = Tree([*(child(name, file, overrides) for name in ordered), *more])
     tree.watch_signals()
     for name in ordered:
         tree.start(name)
@@ -36,8 +42,9 @@ def run_tree(config: Config, file: Path, roles: tuple[str, ...], more: tuple[Rol
     return tree
 
 
-def child(role: str, file: Path) -> Role:
-    return Role(role, ("-m", "fablab", "serve", "--role", role, "--config", str(file)))
+def child(role: str, file: Path, overrides: dict[str, str] | None = None) -> Role:
+    """The process of one role."""
+    return Role(role, ("-m", "fablab", "serve", "--role", role, "--config", str(file)), overrides or {})
 
 
 def run_role(config: Config, role: str) -> int:
@@ -84,9 +91,10 @@ def run_web(config: Config) -> int:
                     self.cfg.set(key, value)
 
         def load(self) -> Any:
-            from fablab.web.app import compose
+            from fablab.devices.drivers import REGISTRY
+            from fablab.web.app import create_app
 
-            return compose(config)
+            return create_app(config, drivers=REGISTRY)
 
     Pages().run()
     return 0
@@ -123,28 +131,3 @@ def wait_for_port(host: str, port: int, tree: Tree, seconds: float = BROKER_PATI
                 return
         tree.step()
         time.sleep(0.05)
-
-
-def public_address(config: Config) -> str:
-    """Where a browser on this box finds the pages."""
-    return config.web.public_url or f"http://{config.web.host}:{config.web.port}"
-
-
-def is_local(url: str) -> bool:
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
-
-
-def stop_on_signals() -> Any:
-    """An event that SIGTERM and SIGINT set; the second signal ends the process at once."""
-    import threading
-
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            sys.exit(1)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    return stop
