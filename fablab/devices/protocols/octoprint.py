@@ -237,11 +237,11 @@ class OctoPrintEngine:
         self._failures, self._heard, self._told_silent = 0, self._talk.now, False
         self._talk.seen = seen
         events: list[Event] = [Temperatures(seen.temperatures)] if seen.temperatures else []
-        events += self._confirm_stop(seen)
         if self._greeting:
             events += self._greet(seen)
         elif self._ready:
             events += self._notice_others(seen)
+        events += self._confirm_stop(seen)
         if self._life is not None and not self._greeting:
             events += self._after_run(self._life.follow(seen))
         if self._talk.next_look is None and (self._ready or self._life is not None or self._stop is not None):
@@ -322,7 +322,9 @@ class OctoPrintEngine:
         events: list[Event] = [StopSeen("firmware")]
         if self._life is not None:
             events += self._after_run(self._life.end(Verdict("stopped", "emergency_stop")))
-        self._stop, self._ready, self._greeting, self._talk.next_look = None, False, False, None
+        # the next look says that the printer is offline, so that the port is opened again by a new hello
+        self._stop, self._ready, self._greeting, self._opening_since = None, False, True, -OPENING_SECONDS
+        self._talk.next_look = self._talk.now + POLL_IDLE
         return (*events, Halted("emergency_stop", seen.error))
 
     def _watch_stop(self) -> Iterator[Event]:

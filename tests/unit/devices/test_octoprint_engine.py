@@ -651,7 +651,14 @@ def test_an_emergency_stop_goes_first_and_is_confirmed_by_the_closed_port() -> N
         RunEnded("run-7", "stopped", 48, "emergency_stop"),
         Halted("emergency_stop", "Connection lost"),
     ]
-    assert desk.engine.deadline() is None
+    with pytest.raises(Refused, match="not_connected"):
+        desk.ask(Print("run-8", lines(), 100, "/jobs/b.gcode"))
+    assert desk.engine.deadline() == desk.now + 5.0
+    assert desk.sees(GONE) == [LOST_CONNECTION, LinkLost("printer_offline")]
+    desk.ask(Connect())
+    desk.answer("GET /api/version", 200, version())
+    desk.answer("GET /api/connection", 200, connection("Offline after error"))
+    assert desk.calls() == [("POST /api/connection", {"command": "connect"})]
 
 
 def test_an_emergency_stop_that_octoprint_cannot_pass_on_is_not_confirmed() -> None:
