@@ -24,18 +24,18 @@ class Refusal(Exception):
         self.data = data
 
 
-def sentence(code: str, language: str, /, *, timezone: str = "Europe/Paris", **data: Any) -> str:
+def sentence(code: str, language: str, /, *, zone: str = "Europe/Paris", **data: Any) -> str:
     """The sentence for a code of a refusal, reason, hazard, incident or notice, in `fr` or `en` (any other: `en`).
 
     Data whose key ends in `_cents` is written as money, `_s` as a duration, `_mg` as grams, `_at` or `_until` as an
-    instant in `timezone`. A code nobody wrote a sentence for is named in a sentence that says so; never raises.
+    instant in time zone `zone`. A code nobody wrote a sentence for is named in a sentence that says so; never raises.
     """
     language = language if language in LANGUAGES else "en"
     pattern = _catalogue(language).gettext(code)
     if pattern == code:
         pattern = _catalogue(language).gettext("no_sentence")
         data = {"code": code}
-    shown = _Data({key: _show(key, value, language, timezone) for key, value in data.items()})
+    shown = _Data({key: _show(key, value, language, zone) for key, value in data.items()})
     try:
         return pattern.format_map(shown)
     except (ValueError, IndexError, AttributeError, KeyError, TypeError):

@@ -1,0 +1,1 @@
+"""Account: what a person sees and changes about herself."""

@@ -1,0 +1,1 @@
+"""Bookings: a machine kept for a person between two instants."""

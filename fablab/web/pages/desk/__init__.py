@@ -1,0 +1,1 @@
+"""Desk: who has something to pay."""

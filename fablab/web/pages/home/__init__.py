@@ -1,0 +1,1 @@
+"""Home: what matters today, the choice of language, and the statement on accessibility."""

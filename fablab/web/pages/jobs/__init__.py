@@ -1,0 +1,1 @@
+"""Jobs: from a file to the receipt, as the person who asked for them sees them."""

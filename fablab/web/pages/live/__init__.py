@@ -1,0 +1,1 @@
+"""Live: the stream of hints that open pages listen to."""

@@ -1,0 +1,1 @@
+"""Machines: the wall, and the page of each machine where people stand."""

@@ -1,0 +1,1 @@
+"""Stock: spools, sheets and bags."""

@@ -1,0 +1,69 @@
+// Keeps open pages fresh: turns the server's hints into htmx events, and says so when no news comes any more.
+(function () {
+  "use strict";
+  var wanted = (document.body.dataset.live || "").trim();
+  var lost = document.getElementById("lost");
+  var last = Date.now();
+  var wait = 1000;
+  var SILENCE = 40000;
+
+  function heard() {
+    last = Date.now();
+    wait = 1000;
+    lost.hidden = true;
+    document.body.classList.remove("stale");
+  }
+
+  function showLoss() {
+    if (Date.now() - last < SILENCE) { return; }
+    var at = new Date(last).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+    lost.textContent = document.body.dataset.lost + " " + at + ".";
+    lost.hidden = false;
+    document.body.classList.add("stale");
+  }
+
+  function listen() {
+    var source = new EventSource("/live/events?" + new URLSearchParams({ topics: wanted }));
+    source.onmessage = function (event) {
+      heard();
+      if (event.data !== "beat" && window.htmx) { window.htmx.trigger(document.body, event.data); }
+    };
+    source.onerror = function () {
+      source.close();
+      window.setTimeout(listen, wait);
+      wait = Math.min(wait * 2, 30000);
+    };
+  }
+
+  document.body.addEventListener("htmx:afterOnLoad", heard);
+  if (wanted && window.EventSource) {
+    listen();
+    window.setInterval(showLoss, 5000);
+  }
+
+  // A form that was sent is not sent twice by a second click.
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    window.setTimeout(function () { delete form.dataset.sent; }, 4000);
+  });
+
+  // Dropping a file on the drop zone is choosing it.
+  var zone = document.querySelector("[data-drop]");
+  if (zone) {
+    var input = zone.querySelector("input[type=file]");
+    var said = zone.querySelector("[data-chosen]");
+    var say = function () { if (input.files.length) { said.textContent = input.files[0].name; } };
+    input.addEventListener("change", say);
+    ["dragover", "dragenter"].forEach(function (name) {
+      zone.addEventListener(name, function (event) { event.preventDefault(); zone.classList.add("over"); });
+    });
+    zone.addEventListener("dragleave", function () { zone.classList.remove("over"); });
+    zone.addEventListener("drop", function (event) {
+      event.preventDefault();
+      zone.classList.remove("over");
+      if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; say(); }
+    });
+  }
+})();
