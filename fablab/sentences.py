@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fablab.refusals import Refusal as Refusal
+
 DOMAIN = "sentences"
 LANGUAGES = ("fr", "en")
 FOLDER = Path(__file__).parent / "translations"
-
-
-class Refusal(Exception):
-    """Something was refused or cannot be done. `code` is stable; `data` is what its sentence names."""
-
-    def __init__(self, code: str, **data: Any) -> None:
-        super().__init__(code, data)
-        self.code = code
-        self.data = data
 
 
 def sentence(code: str, language: str, /, *, zone: str = "Europe/Paris", **data: Any) -> str:

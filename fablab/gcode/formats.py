@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fablab.gcode.limits import Limits
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 BLOCK = 1024 * 1024
 MAX_LINE = 1024 * 1024

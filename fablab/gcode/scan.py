@@ -19,7 +19,7 @@ from fablab.gcode.measure import Meter
 from fablab.gcode.metadata import WINDOW, Metadata, read
 from fablab.gcode.policy import MACROS_ALLOWED, PAUSES
 from fablab.gcode.timing import last_dynamics, plan
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 SAME_REASON = 20
 """Findings kept per command and reason; a file with more of the same is not made clearer by them."""
