@@ -22,8 +22,8 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    UNDERSTOOD = "understood"
-    FILE_REFUSED = "file_refused"
+    MEASURED = "measured"
+    REFUSED = "refused"
     CONFIRMED = "confirmed"
     CONFIRMED_HELD = "confirmed_held"  # confirmed, but something must be decided first
     HELD = "held"
@@ -51,8 +51,8 @@ class JobEvent(StrEnum):
 
 S, E = JobState, JobEvent
 JOB_TABLE: dict[tuple[JobState, JobEvent], JobState] = {
-    (S.CHECKING, E.UNDERSTOOD): S.DRAFT,
-    (S.CHECKING, E.FILE_REFUSED): S.REFUSED,
+    (S.CHECKING, E.MEASURED): S.DRAFT,
+    (S.CHECKING, E.REFUSED): S.REFUSED,
     (S.CHECKING, E.CANCELLED): S.CANCELLED,
     (S.DRAFT, E.CONFIRMED): S.QUEUED,
     (S.DRAFT, E.CONFIRMED_HELD): S.HELD,

@@ -14,8 +14,9 @@ from fablab import audit
 from fablab.billing import ledger
 from fablab.billing.tables import Hold, Material, Quote
 from fablab.ids import new_id
-from fablab.queue import moves, pricing
+from fablab.queue import moves, pricing, runs
 from fablab.queue.candidates import Survey, facts_of, survey
+from fablab.queue.job_states import JobEvent, JobState
 from fablab.queue.people import is_staff, membership_holds, require_staff
 from fablab.queue.tables import Job, JobFile, NotTriedAgain
 from fablab.sentences import Refusal
@@ -100,11 +101,11 @@ def checked(session: Session, now: datetime, job: Job, file: JobFile) -> None:
     """The file of a job in `checking` is understood or refused: quote it, and confirm it where that was asked for."""
     if file.refusal is not None:
         job.refusal = dict(file.refusal)
-        moves.job(job, "refused")
+        moves.job(job, JobEvent.FILE_REFUSED, now)
         moves.tell(session, now, job, "job_refused", why=file.refusal["code"])
         audit.record(session, now, "system:hub", "refused", "job", job.id, **file.refusal)
         return
-    moves.job(job, "measured")
+    moves.job(job, JobEvent.UNDERSTOOD, now)
     audit.record(session, now, "system:hub", "quoted", "job", job.id)
     quote(session, now, job.id)
     if not job.auto_submit:
@@ -156,10 +157,10 @@ def confirm(session: Session, now: datetime, actor: str, job_id: str, limit_cent
     if why != "payer":
         open_hold(session, now, job)
     if why is None:
-        moves.job(job, "confirmed")
+        moves.job(job, JobEvent.CONFIRMED, now)
         job.queued_at = now
     else:
-        moves.job(job, "confirmed_held")
+        moves.job(job, JobEvent.CONFIRMED_HELD, now)
         job.held_for = why
     audit.record(session, now, actor, "confirmed", "job", job.id, ceiling_cents=ceiling, held_for=why)
 
@@ -175,7 +176,7 @@ def open_hold(session: Session, now: datetime, job: Job) -> None:
 def hold(session: Session, now: datetime, actor: str, job_id: str) -> None:
     """queued → held(staff or asker): the lab, or who asked, wants it to wait. Raises Refusal not_now, not_allowed."""
     job = _own(session, actor, job_id)
-    moves.job(job, "held")
+    moves.job(job, JobEvent.HELD, now)
     job.held_for = "staff" if is_staff(session, actor, job.site_id) else "asker"
     audit.record(session, now, actor, "held", "job", job.id)
 
@@ -192,9 +193,8 @@ def release(session: Session, now: datetime, actor: str, job_id: str) -> None:
     if job.held_for == "quote_lapsed":
         _freeze_again(session, now, job)
     open_hold(session, now, job)
-    moves.job(job, "released")
     audit.record(session, now, actor, "released", "job", job.id, held_for=job.held_for)
-    job.held_for = None
+    moves.job(job, JobEvent.RELEASED, now)
     job.queued_at = job.queued_at or now
 
 
@@ -209,12 +209,33 @@ def reject(session: Session, now: datetime, actor: str, job_id: str, reason: str
     """held → refused, by staff, with a reason in the staff's words; money is given back."""
     job = moves.lock_job(session, job_id)
     require_staff(session, actor, job.site_id)
-    moves.job(job, "rejected")
+    moves.job(job, JobEvent.REJECTED, now)
     job.refusal = {"code": "rejected_by_staff", "data": {"reason": reason[:500]}}
-    job.ended_at = now
     moves.give_money_back(session, now, job)
     moves.tell(session, now, job, "job_refused", why="rejected_by_staff", reason=reason[:500])
     audit.record(session, now, actor, "rejected", "job", job.id, reason=reason[:500])
+
+
+def cancel(session: Session, now: datetime, actor: str, job_id: str) -> None:
+    """End the job, whatever its state; a live run is stopped, or its claim closed, first.
+
+    Raises Refusal not_now where it is over or waits for a verdict, not_allowed.
+    """
+    job = _own(session, actor, job_id)
+    run = moves.live_run(session, job.id)
+    if run is not None and job.state in {JobState.ASSIGNED, JobState.RUNNING, JobState.CANCELLING}:
+        _, run = moves.lock_live_run(session, run.id)
+        machine = session.get_one(Machine, run.machine_id)
+        if run.state in runs.MOVING:
+            runs.stop_moving(session, now, actor, job, run, machine)
+        else:
+            runs.close_claim(session, now, actor, job, run, machine)
+            moves.job(job, JobEvent.CANCELLED, now)
+    else:
+        moves.job(job, JobEvent.CANCELLED, now)
+    if job.state == JobState.CANCELLED:
+        moves.give_money_back(session, now, job)
+    audit.record(session, now, actor, "cancelled", "job", job.id, state=job.state)
 
 
 def delete_drafts(session: Session, now: datetime, actor: str, job_ids: Sequence[str]) -> None:
@@ -223,8 +244,7 @@ def delete_drafts(session: Session, now: datetime, actor: str, job_ids: Sequence
         job = _own(session, actor, job_id)
         if job.state not in {"draft", "checking"}:
             raise Refusal("not_now", state=job.state)
-        moves.job(job, "cancelled")
-        job.ended_at = now
+        moves.job(job, JobEvent.CANCELLED, now)
         audit.record(session, now, actor, "cancelled", "job", job.id)
 
 
@@ -234,7 +254,7 @@ def lapse_quotes(session: Session, now: datetime) -> list[str]:
         select(Job).where(Job.state == "queued", Job.confirmed_at < now - QUOTE_LIFE).with_for_update()
     ).all()
     for job in rows:
-        moves.job(job, "held")
+        moves.job(job, JobEvent.HELD, now)
         job.held_for = "quote_lapsed"
         moves.tell(session, now, job, "quote_lapsed")
         audit.record(session, now, "system:hub", "quote_lapsed", "job", job.id)

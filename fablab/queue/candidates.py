@@ -1,0 +1,134 @@
+"""Loads what matching wants to know of a job and of each machine of its site, and keeps the answers together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from fablab.billing.prices import filament_mg
+from fablab.billing.tables import Material, Quote
+from fablab.gcode.facts import Facts
+from fablab.profiles import find_profile
+from fablab.queue.matching import Needs, Offer, Reason, may_wait_for, reasons
+from fablab.queue.people import machine_access
+from fablab.queue.tables import Job, JobFile, MachineClaim, NotTriedAgain
+from fablab.space.tables import Machine, Outage
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One machine's answer to one job. `seconds`: what the file is estimated to take there."""
+
+    machine_id: str
+    name: str
+    reasons: tuple[Reason, ...]
+    quote: Quote | None
+    seconds: int
+
+    @property
+    def may_wait(self) -> bool:
+        return may_wait_for(self.reasons)
+
+
+def survey(session: Session, now: datetime, job: Job) -> list[Survey]:
+    """Ask every machine of the job's site; empty while the file is not understood."""
+    facts = facts_of(session, job)
+    if facts is None:
+        return []
+    wanted = needs(session, job, facts)
+    quotes = {quote.machine_id: quote for quote in session.scalars(select(Quote).where(Quote.job_id == job.id))}
+    seconds = estimated_seconds(facts)
+    found = []
+    for machine in site_machines(session, job.site_id):
+        why = reasons(wanted, offer(session, now, machine, job))
+        found.append(Survey(machine.id, machine.name, why, quotes.get(machine.id), seconds))
+    return found
+
+
+def facts_of(session: Session, job: Job) -> Facts | None:
+    """What is known about the job's file; None while it is measured, or where it was refused."""
+    file = session.get(JobFile, job.sha256)
+    if file is None or file.facts is None:
+        return None
+    return msgspec.convert(file.facts, Facts)
+
+
+def estimated_seconds(facts: Facts) -> int:
+    """The slicer's own estimate where it wrote one (it knows heating and acceleration), else what was measured."""
+    return max(1, round(facts.comments.time_s or facts.measured.time_s))
+
+
+def site_machines(session: Session, site_id: str) -> Sequence[Machine]:
+    return session.scalars(
+        select(Machine).where(Machine.site_id == site_id, Machine.archived_at.is_(None)).order_by(Machine.name)
+    ).all()
+
+
+def needs(session: Session, job: Job, facts: Facts) -> Needs:
+    """What file and choices ask for. The chosen material counts; without one, what the slicer wrote."""
+    material = material_of(session, job, facts)
+    heat = facts.measured.max_temperatures
+    tools = [index for index, mm in enumerate(facts.measured.filament_mm) if mm > 0]
+    return Needs(
+        mode="queue" if job.booking_id is None else "self_service",
+        wished_machine=job.machine_id,
+        printer_model=facts.printer_model,
+        dialect=facts.dialect,
+        nozzle_mm_x100=None if facts.nozzle_mm is None else round(facts.nozzle_mm * 100),
+        bbox_mm=facts.measured.bbox_mm,
+        tool_c=max((value for name, value in heat.items() if name.startswith("tool")), default=None),
+        bed_c=heat.get("bed"),
+        tools=max(tools, default=0) + 1,
+        material_id=None if material is None else material.id,
+        colour=job.colour or None,
+        filament_mg=_mg(facts, material),
+        hazards=tuple(sorted({hazard.code for hazard in facts.hazards if hazard.severity == "refuse"})),
+    )
+
+
+def material_of(session: Session, job: Job, facts: Facts) -> Material | None:
+    """The material of the job: chosen, else the one whose id or name the file gives, else None."""
+    if job.material_id is not None:
+        return session.get(Material, job.material_id)
+    word = (facts.material or "").split(";")[0].strip().casefold()
+    if not word:
+        return None
+    return session.scalars(
+        select(Material).where(or_(func.lower(Material.id) == word, func.lower(Material.name) == word))
+    ).first()
+
+
+def _mg(facts: Facts, material: Material | None) -> int:
+    if material is None:
+        return 0
+    return sum(
+        filament_mg(mm, material.density_ug_mm3, material.diameter_um) for mm in facts.measured.filament_mm if mm > 0
+    )
+
+
+def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
+    """One machine as it stands, for one job."""
+    profile = None if machine.profile is None else find_profile(machine.profile)
+    claim = session.get(MachineClaim, machine.id)
+    rejected = session.get(NotTriedAgain, (job.id, machine.id))
+    return Offer(
+        machine_id=machine.id,
+        kind=machine.kind,
+        prints_files=machine.kind == "printer",
+        modes=frozenset(machine.use),
+        nozzle_mm_x100=machine.nozzle_mm_x100,
+        volume_mm=_volume(machine),
+        spool=_spool(session, machine),
+        priced=tariff_of(session, now, machine) is not None,
+        outage=session.scalars(
+            select(Outage.reason).where(Outage.machine_id == machine.id, Outage.ended_at.is_(None))
+        ).first(),
+        latched=claim is not None and claim.latched,
+        frozen=claim is not None and claim.frozen,
+        not_again=None if rejected is None else (rejected.code, rejected.data),
+        authorised=machine_access(session, now, machine, job),
+        **_profile_keys(profile),
+    )
