@@ -58,7 +58,7 @@ class Source:
         if self.size == 0:
             raise Refusal("gcode_empty")
         if self.size > limits.max_bytes:
-            raise Refusal("file_too_large", size=self.size, limit=limits.max_bytes)
+            raise _too_large(self.size, limits.max_bytes)
         self.packed = False
         self.start = 0  # bytes of a byte order mark before the first line
         self.ended_with_newline = False
@@ -146,6 +146,10 @@ def _unpacked(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
 
 def _refuse_bomb(taken: int, given: int, limits: Limits) -> None:
     if given > limits.max_unpacked_bytes:
-        raise Refusal("file_too_large", size=given, limit=limits.max_unpacked_bytes)
+        raise _too_large(given, limits.max_unpacked_bytes)
     if given > BLOCK and given > taken * limits.max_ratio:
         raise Refusal("gzip_bomb", ratio=given // max(taken, 1), limit=limits.max_ratio)
+
+
+def _too_large(size: int, limit: int) -> Refusal:
+    return Refusal("file_too_large", size_mb=round(size / 1e6, 1), limit_mb=round(limit / 1e6, 1))
