@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from fablab.lifeline import end_with_parent, tied
 from fablab.messages import MAX_MESSAGE_BYTES
+from fablab.refusals import Refusal
 from fablab.topics import ROOT, check_name
 
 log = logging.getLogger(__name__)
@@ -36,18 +37,11 @@ ITERATIONS = 10_000
 """PBKDF2 rounds of a Mosquitto password: 64 random characters need no more, and each connect pays for them."""
 
 
-class NotLoopback(ValueError):
-    """The embedded broker was to listen for others. `code` is broker_not_loopback; its sentence names Mosquitto."""
-
-    code = "broker_not_loopback"
-
-    def __init__(self, host: str) -> None:
-        super().__init__(host)
-        self.data = {"host": host}
-
-
 def run_embedded(host: str, port: int, credentials: Mapping[str, str]) -> int:
-    """Be the broker, in this process, until it is ended. `credentials` are passwords by user. Raises NotLoopback."""
+    """Be the broker, in this process, until it is ended. `credentials` are passwords by user.
+
+    Raises Refusal broker_not_loopback, whose sentence names Mosquitto.
+    """
     text = rumqttd_toml(host, port, credentials)
     from iotcore.iotcore import IotCoreBroker
 
@@ -99,9 +93,9 @@ def installation_credentials(config: Installation) -> dict[str, str]:
 
 
 def rumqttd_toml(host: str, port: int, credentials: Mapping[str, str]) -> str:
-    """The configuration that iotcore reads. Raises NotLoopback."""
+    """The configuration that iotcore reads. Raises Refusal broker_not_loopback."""
     if host not in LOOPBACK:
-        raise NotLoopback(host)
+        raise Refusal("broker_not_loopback", host=host)
     listen = f"[{host}]:{port}" if ":" in host else f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
     users = "\n".join(f"{json.dumps(user)} = {json.dumps(password)}" for user, password in credentials.items())
     return f"""id = 0

@@ -16,6 +16,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from fablab.refusals import Refusal
+
 log = logging.getLogger(__name__)
 
 EMBEDDED_USER = "fablab"
@@ -24,16 +26,6 @@ KEEPALIVE_S = 20
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 20.0
 MAX_IN_FLIGHT = 1000
 CONNECT_SECONDS = 5.0
-
-
-class BadBrokerUrl(ValueError):
-    """[broker] url is none of embedded, mqtt://…, mqtts://…; `code` is broker_url."""
-
-    code = "broker_url"
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.data = {"url": url}
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ def address(
 ) -> Address:
     """The address that [broker] means; `user` None: the one in the URL. `host` and `port` are the embedded broker's.
 
-    Raises BadBrokerUrl.
+    Raises Refusal broker_url where it is none of embedded, mqtt://…, mqtts://….
     """
     if url == "embedded":
         return Address(host, port, EMBEDDED_USER if user is None else user, password)
@@ -61,9 +53,9 @@ def address(
         parts = urlsplit(url)
         given = parts.port
     except ValueError as error:
-        raise BadBrokerUrl(url) from error
+        raise Refusal("broker_url", url=url) from error
     if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-        raise BadBrokerUrl(url)
+        raise Refusal("broker_url", url=url)
     tls = parts.scheme == "mqtts"
     who = (parts.username or "") if user is None else user
     return Address(parts.hostname, given or (8883 if tls else 1883), who, password, tls, ca_file)

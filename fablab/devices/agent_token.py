@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 
 class AgentToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

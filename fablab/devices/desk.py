@@ -27,7 +27,7 @@ from fablab.messages import (
     Start,
     SwitchOn,
 )
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 log = logging.getLogger(__name__)
 

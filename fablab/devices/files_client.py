@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 CHUNK = 256 * 1024
 TRIES = 6

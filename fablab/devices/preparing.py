@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fablab.children import run_limited
 from fablab.devices.files_client import FilesClient, Wanted
-from fablab.gcode.facts import Facts
+from fablab.gcode.facts import Facts, understand
 from fablab.gcode.index import IndexedFile, IndexStale
 from fablab.gcode.limits import Limits
 from fablab.messages import Prepare
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
+READ_SECONDS, READ_MB = 300.0, 512
+"""What reading one file may cost: on a small board 256 MB of G-code take minutes."""
 Read = Callable[[Path, Limits, Path], Facts]
 """File, limits, place of the index → what the file is. Raises Refusal."""
 
@@ -56,11 +59,7 @@ class Preparer:
 
 def read_in_child(path: Path, limits: Limits, index: Path) -> Facts:
     """Read a file in a child process with limits on time and memory."""
-    from fablab.children import run_limited
-    from fablab.gcode.facts import understand
-
-    facts: Facts = run_limited(understand, path, limits, index)
-    return facts
+    return run_limited(understand, path, limits, index, seconds=READ_SECONDS, memory_mb=READ_MB)
 
 
 def index_of(path: Path) -> Path:

@@ -13,7 +13,7 @@ from fablab.devices.restart import settle_unfinished
 from fablab.devices.transports.none import NoTransport
 from fablab.devices.worker import Worker
 from fablab.messages import MachineSettings
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from fablab.devices.drivers.driver import Capability, Hosted, Surroundings
 from fablab.devices.protocols.relay import Relay, device_topic
 from fablab.devices.transports.mqtt_device import MqttDevice
 from fablab.messages import MachineSettings
-from fablab.sentences import Refusal
+from fablab.refusals import Refusal
 from fablab.topics import BadName, check_name
 
 
