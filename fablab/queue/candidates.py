@@ -132,3 +132,50 @@ def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
         authorised=machine_access(session, now, machine, job),
         **_profile_keys(profile),
     )
+
+
+def tariff_of(session: Session, now: datetime, machine: Machine) -> Tariff | None:
+    """The tariff that is valid at `now`: the machine's own, else the organisation's for all machines; newest first."""
+    site = session.get(Site, machine.site_id)
+    if site is None:
+        return None
+    rows = session.scalars(
+        select(Tariff)
+        .where(
+            Tariff.organisation_id == site.organisation_id,
+            or_(Tariff.machine_id == machine.id, Tariff.machine_id.is_(None)),
+            Tariff.valid_from <= now,
+        )
+        .order_by(Tariff.valid_from.desc(), Tariff.version.desc())
+    ).all()
+    return next((row for row in rows if row.machine_id is not None), rows[0] if rows else None)
+
+
+def lot_for(session: Session, job: Job, machine: Machine, material: Material | None) -> Lot | None:
+    """The lot that the job would be made of there: the one that is in, else the dearest on the site that would do."""
+    loaded = None if machine.loaded_lot_id is None else session.get(Lot, machine.loaded_lot_id)
+    if loaded is not None and (material is None or loaded.material_id == material.id):
+        return loaded
+    if material is None:
+        return None
+    rows = session.scalars(
+        select(Lot)
+        .where(Lot.site_id == job.site_id, Lot.material_id == material.id, Lot.finished_at.is_(None))
+        .order_by(Lot.price_millicents_per_mg.desc(), Lot.id)
+    ).all()
+    wanted = (job.colour or "").casefold()
+    return next((row for row in rows if not wanted or row.colour.casefold() == wanted), rows[0] if rows else None)
+
+
+def _volume(machine: Machine) -> tuple[float, float, float] | None:
+    if machine.volume_mm is None:
+        return None
+    x, y, z = machine.volume_mm
+    return float(x), float(y), float(z)
+
+
+def _spool(session: Session, machine: Machine) -> Spool | None:
+    lot = None if machine.loaded_lot_id is None else session.get(Lot, machine.loaded_lot_id)
+    if lot is None or lot.finished_at is not None:
+        return None
+    return Spool(lot.id, lot.material_id, lot.colour, remaining_mg(session, lot.id))

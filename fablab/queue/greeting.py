@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from fablab import audit
 from fablab.messages import VERSION, Hello, HelloAnswer, MachineSettings, Online, Report
-from fablab.profiles import find_profile
 from fablab.queue.incidents import note
 from fablab.queue.tables import Agent, MachineClaim, StoredReport
 from fablab.space.tables import Machine
@@ -150,7 +149,6 @@ def _write(machine: Machine, item: MachineSettings) -> bool:
     settings = {key: value for key, value in msgspec.to_builtins(item).items() if key != "api_key_file"}
     if machine.archived_at is None and machine.settings == settings:
         return False
-    profile = None if item.profile is None else find_profile(item.profile)
     machine.name = item.name or machine.name or item.id
     machine.kind, machine.driver, machine.profile = item.kind, item.driver, item.profile
     machine.start, machine.use, machine.minors = item.start, list(item.use), item.minors

@@ -31,12 +31,10 @@ _report = msgspec.json.Decoder(Report)
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a message: what to answer, and what looks different now."""
+    """What looks different after a report."""
 
-    applied: Applied | None = None
     jobs: frozenset[str] = frozenset()
     machines: frozenset[str] = frozenset()
-    greeted: bool = False  # a hello: the caller answers it
 
 
 def decode(raw: bytes) -> Report:
@@ -44,7 +42,7 @@ def decode(raw: bytes) -> Report:
     return _report.decode(raw)
 
 
-def take(session: Session, now: datetime, agent_id: str, report: Report, raw: bytes, term: int) -> Taken:
+def take(session: Session, now: datetime, agent_id: str, report: Report, raw: bytes) -> Taken:
     """Store a report and apply it with all that waited for it, in the caller's transaction."""
     agent = session.get(Agent, agent_id, with_for_update=True, populate_existing=True)
     if agent is None or agent.revoked_at is not None or report.agent != agent_id or report.seq < 1:
@@ -57,9 +55,9 @@ def take(session: Session, now: datetime, agent_id: str, report: Report, raw: by
     if known is not None:
         if known.digest != digest:
             note(session, now, "report_changed", agent.site_id, data={"agent": agent_id, "seq": report.seq})
-        return Taken(applied=_answer(session, agent, term))
+        return Taken()
     if report.seq > agent.applied + 1 and _waiting(session, report.journal_id) >= MAX_WAITING:
-        return Taken(applied=_answer(session, agent, term))
+        return Taken()
     session.add(
         StoredReport(
             journal_id=report.journal_id,
@@ -72,7 +70,7 @@ def take(session: Session, now: datetime, agent_id: str, report: Report, raw: by
     )
     session.flush()
     touched = _apply_in_order(session, now, agent)
-    return Taken(_answer(session, agent, term), touched.jobs, touched.machines)
+    return Taken(touched.jobs, touched.machines)
 
 
 def _apply_in_order(session: Session, now: datetime, agent: Agent) -> applying.Touched:
@@ -118,11 +116,14 @@ def _waiting(session: Session, journal_id: str) -> int:
     )
 
 
-def _answer(session: Session, agent: Agent, term: int) -> Applied:
-    """Applied up to N; where later ones wait, what is missing."""
-    waits = _waiting(session, agent.journal_id or "") > 0
+def applied(session: Session, agent_id: str, term: int) -> Applied | None:
+    """How far the agent's journal is in the database; where later reports wait, from which number one is missing."""
+    agent = session.get(Agent, agent_id)
+    if agent is None or agent.journal_id is None:
+        return None
+    waits = _waiting(session, agent.journal_id) > 0
     return Applied(
-        journal_id=agent.journal_id or "",
+        journal_id=agent.journal_id,
         up_to=agent.applied,
         term=term,
         missing_from=agent.applied + 1 if waits else None,

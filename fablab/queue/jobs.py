@@ -190,6 +190,8 @@ def release(session: Session, now: datetime, actor: str, job_id: str) -> None:
     if job.state != "held":
         raise Refusal("not_now", state=job.state)
     _require_release(session, actor, job)
+    if job.held_for == "booking_over":
+        job.booking_id, job.operator_id = None, None  # from now on it waits like any other
     if job.held_for == "quote_lapsed":
         _freeze_again(session, now, job)
     open_hold(session, now, job)
@@ -313,7 +315,7 @@ def _why_held(session: Session, now: datetime, actor: str, job: Job, ceiling: in
 
 
 def _require_release(session: Session, actor: str, job: Job) -> None:
-    own = actor == job.asker_id and job.held_for in {"quote_lapsed", "stock", "asker"}
+    own = actor == job.asker_id and job.held_for in {"quote_lapsed", "stock", "asker", "booking_over"}
     if own or (actor == job.payer_id and job.held_for == "payer"):
         return
     require_staff(session, actor, job.site_id)

@@ -58,7 +58,7 @@ def pause(session: Session, now: datetime, actor: str, run_id: str) -> None:
     """Ask the machine to pause; one by staff is not billed. Raises Refusal not_this_run, not_now, not_allowed."""
     job, run = moves.lock_live_run(session, run_id)
     machine = session.get_one(Machine, run.machine_id)
-    _may_touch(session, now, actor, job, machine)
+    _may_touch(session, actor, job)
     if run.state not in {RunState.RUNNING, RunState.STARTING}:
         raise Refusal("not_now", state=run.state)
     staff = actor != job.asker_id and is_staff(session, actor, job.site_id)
@@ -85,7 +85,7 @@ def cancel(session: Session, now: datetime, actor: str, run_id: str) -> None:
     judged. Raises Refusal not_this_run, not_allowed."""
     job, run = moves.lock_live_run(session, run_id)
     machine = session.get_one(Machine, run.machine_id)
-    _may_touch(session, now, actor, job, machine)
+    _may_touch(session, actor, job)
     if run.state in MOVING:
         stop_moving(session, now, actor, job, run, machine)
     else:
@@ -103,9 +103,17 @@ def stop_moving(session: Session, now: datetime, actor: str, job: Job, run: Run,
         moves.job(job, JobEvent.CANCEL_ASKED, now)
 
 
-def close_claim(session: Session, now: datetime, actor: str, job: Job, run: Run, machine: Machine) -> None:
+def close_claim(
+    session: Session,
+    now: datetime,
+    actor: str,
+    job: Job,
+    run: Run,
+    machine: Machine,
+    event: RunEvent = RunEvent.GIVEN_UP,
+) -> None:
     """Nothing physical has happened: the claim is given up at once, and closed at the agent for ever."""
-    moves.release_run(session, now, job, run, RunEvent.GIVEN_UP, "given_up")
+    moves.release_run(session, now, job, run, event, str(event))
     moves.order(session, now, actor, machine, Cancel(by=name(session, actor)), run_row=run)
 
 
@@ -275,7 +283,7 @@ def _may_operate(
         raise Refusal("not_authorised", machine=machine.name)
 
 
-def _may_touch(session: Session, now: datetime, actor: str, job: Job, machine: Machine) -> None:
+def _may_touch(session: Session, actor: str, job: Job) -> None:
     """Stopping and pausing her own work is anybody's right."""
     if actor not in (job.asker_id, job.operator_id):
         require_staff(session, actor, job.site_id)

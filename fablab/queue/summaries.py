@@ -47,7 +47,7 @@ def job_summary(session: Session, now: datetime, job_id: str) -> dict[str, Any]:
 
 def job_list(
     session: Session,
-    now: datetime,
+    now: datetime,  # noqa: ARG001 — the same shape for every read model
     *,
     asker: str | None = None,
     site: str | None = None,
@@ -83,7 +83,7 @@ def job_list(
     return items, (jobs[limit - 1].id if len(jobs) > limit else None)
 
 
-def machine_summary(session: Session, now: datetime, machine_id: str) -> dict[str, Any]:
+def machine_summary(session: Session, now: datetime, machine_id: str) -> dict[str, Any]:  # noqa: ARG001 — as above
     """One machine as pages, API and wall show it: its picture, plate, outage, spool, and the live run.
 
     `run` is None or {"id", "job", "state", "progress", "layer", "layers", "seconds", "remaining_s", "commanded_mm",
@@ -105,12 +105,12 @@ def machine_summary(session: Session, now: datetime, machine_id: str) -> dict[st
         "online": online,
         "seen_at": _stamp(view_row.received_at if view_row else agent.seen_at if agent else None),
         "plate": claim.plate,
-        "plate_run": _live_run(session, claim.plate_run_id, view),
+        "plate_run": _live_run(session, claim.plate_run_id),
         "latched": bool(claim.latched) or (view is not None and view.latched),
         "frozen": bool(claim.frozen),
         "stop_no": claim.stop_no,
         "outage": _outage(session, machine_id),
-        "run": _live_run(session, claim.run_id, view),
+        "run": _live_run(session, claim.run_id),
     }
 
 
@@ -309,7 +309,7 @@ def _run(session: Session, run: Run) -> dict[str, Any]:
     }
 
 
-def _live_run(session: Session, run_id: str | None, view: StateSnapshot | None) -> dict[str, Any] | None:
+def _live_run(session: Session, run_id: str | None) -> dict[str, Any] | None:
     run = None if run_id is None else session.get(Run, run_id)
     job = None if run is None else session.get(Job, run.job_id)
     if run is None or job is None:
