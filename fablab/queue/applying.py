@@ -29,7 +29,7 @@ from fablab.queue.job_states import JobState
 from fablab.queue.run_states import RunState
 from fablab.queue.tables import Agent, CommandIntent, MachineClaim, NotTriedAgain, Run, SettlementDue
 from fablab.sentences import Refusal
-from fablab.space.tables import Machine
+from fablab.space.tables import Machine, Site
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,12 @@ def put_to_a_person(session: Session, now: datetime, agent: Agent, report: Repor
 
 
 def _answer(session: Session, now: datetime, agent: Agent, answer: Answer) -> Touched:
-    row = session.get(CommandIntent, answer.command, with_for_update=True, populate_existing=True)
-    if row is None or row.agent_id != agent.id:
+    seen = session.get(CommandIntent, answer.command)
+    if seen is None or seen.agent_id != agent.id:
         return Touched()  # an order of a database that was restored since: nothing to change
+    if seen.run_id is not None:
+        moves.lock_run(session, seen.run_id)  # job and run first, as everywhere
+    row = session.get_one(CommandIntent, answer.command, with_for_update=True, populate_existing=True)
     if not moves.answered(row, now, answer.state, answer.code, answer.data):
         return Touched()
     _answered_by(session, row)
@@ -170,14 +173,15 @@ def carry_out(
         if job.state == "cancelled":
             moves.give_money_back(session, now, job)
         if change.job == "ended":
+            site = session.get_one(Site, job.site_id)
+            moves.settle_later(session, run, "claim_window", now + timedelta(hours=site.claim_window_h))
             moves.tell(session, now, job, "print_ended", result=run.result or "stopped")
     if change.not_here is not None:
         _not_here(session, now, run, change.not_here, data or {})
     if change.prepare_again:
         moves.prepare(session, now, actor, run)
-    site = job.site_id
     if change.incident is not None:
-        note(session, now, change.incident, site, machine_id=run.machine_id, run_id=run.id, data={"code": code})
+        note(session, now, change.incident, job.site_id, machine_id=run.machine_id, run_id=run.id, data={"code": code})
     if change.review is not None:
         _review(session, now, run, change.review)
     if change != road.NOTHING:
@@ -201,7 +205,7 @@ def _not_here(session: Session, now: datetime, run: Run, code: str, data: dict[s
 def _review(session: Session, now: datetime, run: Run, code: str) -> None:
     """A fact that came after a person had ended the run: settled ones are looked at by a person, never posted again."""
     settled = session.get(SettlementDue, run.id)
-    if settled is None:
+    if settled is None or settled.done_at is None:
         return  # not settled yet: it will be, with these facts
     session.add(ReviewItem(id=new_id(), source=f"{code}:{run.id}", code=code, data={"run": run.id}, at=now))
 

@@ -47,7 +47,7 @@ def emergency_stop(session: Session, now: datetime, actor: str, machine_id: str)
     claim = moves.lock_claim(session, machine_id)
     claim.latched = True
     run = None if claim.run_id is None else session.get(Run, claim.run_id)
-    moves.order(session, now, actor, machine, EmergencyStop(by=name(session, actor)), run_row=run)
+    moves.order(session, now, actor, machine, EmergencyStop(by=name(session, actor)), run=run)
     audit.record(session, now, actor, "emergency_stop", "machine", machine_id, run=claim.run_id)
 
 
@@ -59,7 +59,7 @@ def release_stop(session: Session, now: datetime, actor: str, machine_id: str) -
     if not claim.latched:
         raise Refusal("not_latched", machine=machine.name)
     claim.latched = False
-    for intent in moves.open_machine_orders(session, machine_id, ("emergency_stop",)):
+    for intent in moves.open_orders(session, ("emergency_stop",), machine_id=machine_id):
         intent.next_try_at = None
     moves.order(session, now, actor, machine, ReleaseStop(by=name(session, actor)))
     try_again(session, machine_id)

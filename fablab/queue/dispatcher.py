@@ -119,27 +119,6 @@ def start(session: Session, now: datetime, actor: str, run: Run, by: str) -> Non
     audit.record(session, now, actor, "go", "run", run.id)
 
 
-def give_up_stale(session: Session, now: datetime, lease: Lease) -> applying.Touched:
-    """Give up claims whose prepare nobody answered in time; a lapsed token is asked for anew."""
-    lease.guard(session)
-    touched = applying.Touched()
-    rows = session.scalars(
-        select(Run.id).where(Run.live, Run.state.in_(("claimed", "preparing", "prepared"))).order_by(Run.id)
-    ).all()
-    for run_id in rows:
-        run = moves.lock_run(session, run_id)
-        if now - run.claimed_at > moves.PREPARE_LIFE:
-            give_up(session, now, "system:hub", run, "nobody_said_go")
-        elif run.state == "prepared" and run.token_until is not None and run.token_until <= now:
-            moves.run(session, run, "token_lapsed", now)
-            run.token = None
-            moves.prepare(session, now, "system:hub", run)
-        else:
-            continue
-        touched = touched | applying.Touched(frozenset({run.job_id}), frozenset({run.machine_id}))
-    return touched
-
-
 def give_up(session: Session, now: datetime, actor: str, run: Run, code: str) -> None:
     """End a claim for which no start order exists, and close it at the agent for ever."""
     job = moves.lock_job(session, run.job_id)
@@ -164,7 +143,9 @@ def _outage(session: Session, machine_id: str) -> bool:
 def _greeted(session: Session, machine: Machine) -> bool:
     agent = session.get(Agent, machine.agent_id)
     epoch = session.get(Meta, EPOCH_KEY)
-    return agent is not None and epoch is not None and agent.hello_epoch == epoch.value
+    if agent is None or epoch is None or agent.revoked_at is not None:
+        return False
+    return agent.hello_epoch == epoch.value or agent.absent_by is not None
 
 
-__all__ = ["LeaseLost", "claim", "dispatch", "give_up", "give_up_stale", "let_unattended_go", "start"]
+__all__ = ["LeaseLost", "claim", "dispatch", "give_up", "let_unattended_go", "start"]

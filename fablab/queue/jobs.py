@@ -14,7 +14,7 @@ from fablab import audit
 from fablab.billing import ledger
 from fablab.billing.tables import Hold, Material, Quote
 from fablab.ids import new_id
-from fablab.queue import moves, pricing, runs
+from fablab.queue import dispatcher, moves, pricing, runs
 from fablab.queue.candidates import Survey, facts_of, survey
 from fablab.queue.job_states import JobEvent, JobState
 from fablab.queue.people import is_staff, membership_holds, require_staff
@@ -231,7 +231,7 @@ def cancel(session: Session, now: datetime, actor: str, job_id: str) -> None:
         if run.state in runs.MOVING:
             runs.stop_moving(session, now, actor, job, run, machine)
         else:
-            runs.close_claim(session, now, actor, job, run, machine)
+            dispatcher.give_up(session, now, actor, run, "given_up")
             moves.job(job, JobEvent.CANCELLED, now)
     else:
         moves.job(job, JobEvent.CANCELLED, now)

@@ -323,9 +323,10 @@ class Hub:
 
     def _dispatch(self) -> None:
         self._due.dispatch = False
-        claimed = dispatcher.dispatch(self.database, self.clock.now(), self.lease)
-        jobs = frozenset(item.job_id for item in claimed)
-        self._note(Touched(jobs, frozenset(item.machine_id for item in claimed)))
+        self._note(dispatcher.dispatch(self.database, self.clock, self.lease))
+        with self.database.write() as session:
+            started = dispatcher.let_unattended_go(session, self.clock.now(), self.lease)
+        self._note(Touched(jobs=frozenset(started)))
 
     def _measure_for_ever(self) -> None:
         while not self._stop.is_set():

@@ -17,12 +17,12 @@ from fablab.messages import NATURE, Nature, OrderBody, Prepare
 from fablab.queue.command_states import CommandEvent, command_after
 from fablab.queue.job_states import ENDED, job_after
 from fablab.queue.run_states import LIVE, run_after
-from fablab.queue.tables import CommandIntent, Job, JobFile, MachineClaim, Run
+from fablab.queue.tables import CommandIntent, Job, JobFile, MachineClaim, Run, SettlementDue
 from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Person
 
-PREPARE_LIFE = timedelta(hours=12)
-"""A job that nobody said go for is given up after this long, and may go elsewhere."""
+PREPARE_LIFE = timedelta(minutes=10)
+"""A prepare that brought no offer by then is given up, and the job waits again."""
 
 
 def lock_job(session: Session, job_id: str) -> Job:
@@ -42,11 +42,31 @@ def lock_run(session: Session, run_id: str) -> Run:
     return session.get_one(Run, run_id, with_for_update=True, populate_existing=True)
 
 
+def lock_live_run(session: Session, run_id: str) -> tuple[Job, Run]:
+    """Job and run, locked, while the run is live. Raises Refusal not_this_run: the page was old."""
+    try:
+        found = lock_run(session, run_id)
+    except Refusal as refusal:
+        raise Refusal("not_this_run", run=run_id) from refusal
+    if not found.live:
+        raise Refusal("not_this_run", run=run_id)
+    return session.get_one(Job, found.job_id), found
+
+
+def live_run(session: Session, job_id: str) -> Run | None:
+    """The one live run of a job, if it has one."""
+    return session.scalars(select(Run).where(Run.job_id == job_id, Run.live)).first()
+
+
 def lock_claim(session: Session, machine_id: str) -> MachineClaim:
-    """The row that decides about a machine. Raises Refusal unknown_machine."""
+    """The row that decides about a machine, made where it is missing. Raises Refusal unknown_machine."""
     found = session.get(MachineClaim, machine_id, with_for_update=True, populate_existing=True)
     if found is None:
-        raise Refusal("unknown_machine", machine=machine_id)
+        if session.get(Machine, machine_id) is None:
+            raise Refusal("unknown_machine", machine=machine_id)
+        found = MachineClaim(machine_id=machine_id, claim_no=0, stop_no=0, plate="unsure", frozen=False, latched=False)
+        session.add(found)
+        session.flush()
     return found
 
 
@@ -56,6 +76,8 @@ def job(row: Job, event: str, now: datetime | None = None) -> None:
     row.version += 1
     if now is not None and row.state in ENDED:
         row.ended_at = now
+    if row.state != "held":
+        row.held_for = None
 
 
 def run(session: Session, row: Run, event: str, now: datetime) -> None:
@@ -136,6 +158,20 @@ def prepare(session: Session, now: datetime, actor: str, run: Run) -> CommandInt
     return order(session, now, actor, machine, body, run=run, expires_at=now + PREPARE_LIFE)
 
 
+def open_orders(
+    session: Session, kinds: tuple[str, ...], *, run_id: str = "", machine_id: str = ""
+) -> list[CommandIntent]:
+    """Orders of a run, or of a machine, that have no last word yet, locked."""
+    whose = CommandIntent.run_id == run_id if run_id else CommandIntent.machine_id == machine_id
+    return list(
+        session.scalars(
+            select(CommandIntent)
+            .where(whose, CommandIntent.kind.in_(kinds), CommandIntent.state.in_(("pending", "sent", "accepted")))
+            .with_for_update()
+        )
+    )
+
+
 def withdraw(session: Session, now: datetime, run_id: str, kinds: tuple[str, ...]) -> None:
     """Take back the orders of a run that no agent has answered; the outbox never sends them again."""
     rows = session.scalars(
@@ -165,6 +201,16 @@ def answered(row: CommandIntent, now: datetime, state: str, code: str, data: dic
     return True
 
 
+def settle_later(session: Session, row: Run, cause: str, due_at: datetime) -> None:
+    """A run is settled once: its line is made or moved, and left alone once it is done."""
+    due = session.get(SettlementDue, row.id)
+    if due is None:
+        session.add(SettlementDue(run_id=row.id, cause=cause, due_at=due_at, tries=0))
+    elif due.done_at is None:
+        due.cause, due.due_at, due.tries = cause, due_at, 0
+    session.flush()
+
+
 def give_money_back(session: Session, now: datetime, row: Job) -> None:
     """Release what is held for a job, if anything still is."""
     hold = None if row.hold_id is None else session.get(Hold, row.hold_id)
@@ -172,7 +218,7 @@ def give_money_back(session: Session, now: datetime, row: Job) -> None:
         ledger.release(session, now, hold.id)
 
 
-def tell(session: Session, now: datetime, row: Job, code: str, **data: Any) -> None:
+def tell(session: Session, now: datetime, row: Job, code: str, *, source: str = "", **data: Any) -> None:
     """A message to who asked, once per state of the job."""
     person = session.get(Person, row.asker_id)
     if person is None:
@@ -180,7 +226,7 @@ def tell(session: Session, now: datetime, row: Job, code: str, **data: Any) -> N
     notices.tell(
         session,
         now,
-        f"{code}:{row.id}:{row.version}",
+        f"{code}:{source or row.id}:{row.version}",
         code,
         person_id=person.id,
         address=person.email,

@@ -4,22 +4,22 @@ Each writes rows and order intents in the caller's session; the hub's outbox car
 A run id that is no longer the live one is refused with `not_this_run`: the page was old.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fablab import audit
-from fablab.messages import Cancel, Cleared, Declare, Pause, Resume, Revoke, Start
-from fablab.queue import moves
+from fablab.messages import Cancel, Cleared, Declare, Pause, Resume, Revoke
+from fablab.queue import applying, dispatcher, moves, road
 from fablab.queue.job_states import JobEvent, JobState
 from fablab.queue.people import booking_now, is_staff, level_on, name, require_staff
-from fablab.queue.run_states import RunEvent, RunState
+from fablab.queue.run_states import RunState
 from fablab.queue.tables import Job, NotTriedAgain, Run
 from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Outage
 
-UNATTENDED = "system:unattended"
 MOST_MINUTES, MOST_GRAMS = 14_400, 20_000.0
 MOVING = (RunState.STARTING, RunState.RUNNING, RunState.PAUSED, RunState.LOST)
 VERDICTS = {
@@ -43,15 +43,9 @@ def go(session: Session, now: datetime, actor: str, run_id: str, *, token: str |
     """
     job, run = moves.lock_live_run(session, run_id)
     machine = session.get_one(Machine, run.machine_id)
-    if actor != UNATTENDED:
-        _may_operate(session, now, actor, job, machine)
+    _may_operate(session, now, actor, job, machine)
     _check_go(session, now, run, token)
-    run.go_by, run.go_at, run.lot_id = actor, now, machine.loaded_lot_id
-    moves.run(run, RunEvent.GO)
-    start = Start(token=run.token or "", by=name(session, actor))
-    run.token = None
-    moves.order(session, now, actor, machine, start, run_row=run)
-    audit.record(session, now, actor, "go", "run", run.id, job=job.id, machine=machine.id, lot=run.lot_id)
+    dispatcher.start(session, now, actor, run, by=name(session, actor))
 
 
 def pause(session: Session, now: datetime, actor: str, run_id: str) -> None:
@@ -63,7 +57,7 @@ def pause(session: Session, now: datetime, actor: str, run_id: str) -> None:
         raise Refusal("not_now", state=run.state)
     staff = actor != job.asker_id and is_staff(session, actor, job.site_id)
     moves.withdraw(session, now, run.id, ("resume",))
-    moves.order(session, now, actor, machine, Pause(by=name(session, actor), staff=staff), run_row=run)
+    moves.order(session, now, actor, machine, Pause(by=name(session, actor), staff=staff), run=run)
     audit.record(session, now, actor, "pause", "run", run.id)
 
 
@@ -76,7 +70,7 @@ def resume(session: Session, now: datetime, actor: str, run_id: str) -> None:
         raise Refusal("not_now", state=run.state)
     if moves.lock_claim(session, machine.id).latched:
         raise Refusal("latched", machine=machine.name)
-    moves.order(session, now, actor, machine, Resume(by=name(session, actor)), run_row=run)
+    moves.order(session, now, actor, machine, Resume(by=name(session, actor)), run=run)
     audit.record(session, now, actor, "resume", "run", run.id)
 
 
@@ -89,7 +83,7 @@ def cancel(session: Session, now: datetime, actor: str, run_id: str) -> None:
     if run.state in MOVING:
         stop_moving(session, now, actor, job, run, machine)
     else:
-        close_claim(session, now, actor, job, run, machine)
+        dispatcher.give_up(session, now, actor, run, "given_up")
         session.merge(NotTriedAgain(job_id=job.id, machine_id=machine.id, code="stopped_by_person", data={}, at=now))
     audit.record(session, now, actor, "cancel", "run", run.id, job=job.id)
 
@@ -97,24 +91,10 @@ def cancel(session: Session, now: datetime, actor: str, run_id: str) -> None:
 def stop_moving(session: Session, now: datetime, actor: str, job: Job, run: Run, machine: Machine) -> None:
     """A start order exists: close it, ask the machine to stop, and let the agent's answer decide."""
     moves.withdraw(session, now, run.id, ("start", "resume"))
-    if not moves.open_orders(session, run.id, ("cancel",)):
-        moves.order(session, now, actor, machine, Cancel(by=name(session, actor)), run_row=run)
+    if not moves.open_orders(session, ("cancel",), run_id=run.id):
+        moves.order(session, now, actor, machine, Cancel(by=name(session, actor)), run=run)
     if job.state in {JobState.ASSIGNED, JobState.RUNNING}:
         moves.job(job, JobEvent.CANCEL_ASKED, now)
-
-
-def close_claim(
-    session: Session,
-    now: datetime,
-    actor: str,
-    job: Job,
-    run: Run,
-    machine: Machine,
-    event: RunEvent = RunEvent.GIVEN_UP,
-) -> None:
-    """Nothing physical has happened: the claim is given up at once, and closed at the agent for ever."""
-    moves.release_run(session, now, job, run, event, str(event))
-    moves.order(session, now, actor, machine, Cancel(by=name(session, actor)), run_row=run)
 
 
 def judge(
@@ -132,8 +112,8 @@ def judge(
     `again` (with failed): back to the queue under the same hold. Raises Refusal not_this_run, not_now, not_allowed,
     unknown_verdict.
     """
-    job, run = moves.lock_run(session, run_id)
-    machine = session.get_one(Machine, run.machine_id)
+    run = moves.lock_run(session, run_id)
+    job, machine = session.get_one(Job, run.job_id), session.get_one(Machine, run.machine_id)
     if verdict not in VERDICTS or (again and verdict != "failed"):
         raise Refusal("unknown_verdict", verdict=verdict)
     newest = session.scalars(select(Run.id).where(Run.job_id == job.id).order_by(Run.attempt.desc())).first()
@@ -183,7 +163,7 @@ def finish(
     if not 0 <= (minutes or 0) <= MOST_MINUTES or not 0 <= (grams or 0.0) <= MOST_GRAMS:
         raise Refusal("figure_out_of_range", minutes=minutes, grams=grams)
     body = Declare(what="failed" if failed else "finished", minutes=minutes, grams=grams, by=name(session, actor))
-    moves.order(session, now, actor, machine, body, run_row=run)
+    moves.order(session, now, actor, machine, body, run=run)
     audit.record(session, now, actor, "finish", "run", run.id, minutes=minutes, grams=grams, failed=failed)
 
 
@@ -219,8 +199,9 @@ def resolve(
         if run.state in MOVING:
             _free(session, now, actor, job, run, event=OUTCOMES[outcome])
         else:
-            close_claim(session, now, actor, job, run, session.get_one(Machine, run.machine_id))
-            moves.job(job, OUTCOMES[outcome], now)
+            dispatcher.give_up(session, now, actor, run, "given_up")
+            if job.state == JobState.NEEDS_ATTENTION:
+                moves.job(job, OUTCOMES[outcome], now)
     else:
         moves.job(job, OUTCOMES[outcome], now)
     if shelf:
@@ -240,16 +221,15 @@ def _money_of_outcome(session: Session, now: datetime, job: Job, outcome: str) -
 def _free(session: Session, now: datetime, actor: str, job: Job, run: Run, event: JobEvent = JobEvent.ENDED) -> None:
     """End the run on a person's word; the agent must close it, and say so, before its machine gets another order."""
     machine = session.get_one(Machine, run.machine_id)
-    run.result, run.code = "failed", "freed_by_person"
-    moves.run(run, RunEvent.FREED)
-    run.ended_at, run.token = now, None
+    change = road.on_freed(road.Attempt(RunState(run.state), JobState(job.state)))
+    if change == road.NOTHING:
+        raise Refusal("not_now", state=run.state)
+    run.result = "failed"
     moves.withdraw(session, now, run.id, ("prepare", "start", "resume"))
-    moves.order(session, now, actor, machine, Revoke(), run_row=run)
-    claim = moves.lock_claim(session, machine.id)
-    if claim.run_id == run.id:
-        claim.run_id = None
-    claim.frozen, claim.plate, claim.plate_run_id = True, "to_clear", run.id
-    moves.job(job, event, now)
+    moves.order(session, now, actor, machine, Revoke(), run=run)
+    moves.lock_claim(session, machine.id).frozen = True
+    applying.carry_out(session, now, actor, run, replace(change, job=event), code="freed_by_person")
+    run.code = "freed_by_person"
 
 
 def _check_go(session: Session, now: datetime, run: Run, token: str | None) -> None:

@@ -12,15 +12,14 @@ from sqlalchemy.orm import Session
 
 from fablab import audit
 from fablab.db import Database
-from fablab.queue import jobs, moves, runs
+from fablab.queue import dispatcher, jobs, moves
 from fablab.queue.applying import Touched
 from fablab.queue.incidents import note
 from fablab.queue.job_states import JobEvent
-from fablab.queue.preparing import ACTOR, prepare_again
 from fablab.queue.run_states import RunEvent, RunState
 from fablab.queue.tables import CommandIntent, Job, NotTriedAgain, Run
 from fablab.sentences import Refusal
-from fablab.space.tables import Machine, Occupation
+from fablab.space.tables import Occupation
 
 START_PATIENCE = timedelta(seconds=60)
 """A start without any answer after this long is shown as lost."""
@@ -30,7 +29,10 @@ PASSING_CODES = (
     "two_sessions", "stop_overtook", "file_unreachable", "file_fetch_failed", "prepare_failed", "index_missing",
 )  # fmt: skip
 """Rejections that say nothing about the job: tried again after RETRY_AFTER."""
+OPEN = ("pending", "sent", "accepted")
 EARLY = (RunState.CLAIMED, RunState.PREPARING, RunState.PREPARED)
+
+ACTOR = "system:hub"
 
 Step = Callable[[Session, datetime, str], Touched]
 
@@ -58,7 +60,7 @@ def _due(session: Session, now: datetime) -> Iterator[tuple[Step, str]]:
     early = select(Run.id).where(Run.live, Run.state.in_([str(state) for state in EARLY]))
     for run_id in session.scalars(
         early.join(CommandIntent, CommandIntent.run_id == Run.id).where(
-            CommandIntent.kind == "prepare", CommandIntent.state.in_(moves.OPEN), CommandIntent.expires_at <= now
+            CommandIntent.kind == "prepare", CommandIntent.state.in_(OPEN), CommandIntent.expires_at <= now
         )
     ):
         yield _expire, run_id
@@ -85,8 +87,7 @@ def _expire(session: Session, now: datetime, run_id: str) -> Touched:
     job, run = moves.lock_live_run(session, run_id)
     if run.state not in {RunState.CLAIMED, RunState.PREPARING}:
         return Touched()
-    machine = session.get_one(Machine, run.machine_id)
-    runs.close_claim(session, now, ACTOR, job, run, machine, RunEvent.EXPIRED)
+    dispatcher.give_up(session, now, ACTOR, run, "prepare_expired")
     audit.record(session, now, ACTOR, "prepare_expired", "run", run.id)
     return Touched(frozenset({job.id}), frozenset({run.machine_id}))
 
@@ -96,16 +97,18 @@ def _lapse(session: Session, now: datetime, run_id: str) -> Touched:
     job, run = moves.lock_live_run(session, run_id)
     if run.token_until is None or run.token_until > now:
         return Touched()
-    moves.run(run, RunEvent.TOKEN_LAPSED)
-    prepare_again(session, now, job, run)
+    moves.run(session, run, RunEvent.TOKEN_LAPSED, now)
+    run.token = None
+    moves.withdraw(session, now, run.id, ("prepare",))
+    moves.prepare(session, now, ACTOR, run)
     return Touched(frozenset({job.id}), frozenset({run.machine_id}))
 
 
 def _lose(session: Session, now: datetime, run_id: str) -> Touched:
     job, run = moves.lock_live_run(session, run_id)
-    if run.state != RunState.STARTING or not moves.open_orders(session, run.id, ("start",)):
+    if run.state != RunState.STARTING or not moves.open_orders(session, ("start",), run_id=run.id):
         return Touched()
-    moves.run(run, RunEvent.LOST)
+    moves.run(session, run, RunEvent.LOST, now)
     note(session, now, "start_unanswered", job.site_id, machine_id=run.machine_id, run_id=run.id)
     return Touched(frozenset({job.id}), frozenset({run.machine_id}))
 
@@ -118,7 +121,7 @@ def _booking_over(session: Session, now: datetime, job_id: str) -> Touched:
         _, run = moves.lock_live_run(session, run.id)
         if run.state not in EARLY:
             return Touched()
-        runs.close_claim(session, now, ACTOR, job, run, session.get_one(Machine, run.machine_id))
+        dispatcher.give_up(session, now, ACTOR, run, "booking_over")
     moves.job(job, JobEvent.HELD, now)
     job.held_for = "booking_over"
     moves.tell(session, now, job, "booking_over")
