@@ -135,7 +135,7 @@ class Agent:
     def blocked(self) -> str:
         """Why nothing may be prepared or started now; empty: nothing speaks against it."""
         if self._stopping.is_set():
-            return "agent_stopping"
+            return "stopping"
         if self.presence.clash:
             return "two_sessions"
         if self._disk_full:

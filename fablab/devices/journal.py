@@ -320,6 +320,10 @@ class Journal:
         """The last word about an order, and the report that carries it."""
         self._write("UPDATE commands SET state = ?, answer = ?, seq = ? WHERE id = ?", state, answer, seq, command_id)
 
+    def forget_command(self, command_id: str) -> None:
+        """As if an order had never come: for those that may be done again."""
+        self._write("DELETE FROM commands WHERE id = ?", command_id)
+
     def has_started(self, run: str) -> bool:
         """Whether a start of this run was ever taken and not rejected."""
         states = "('succeeded', 'unknown', 'failed')"

@@ -42,7 +42,7 @@ class View:
     token: str = ""  # the one start token that counts now; empty: none
     ready: bool = False  # the machine answers
     term: int = 0
-    blocked: str = ""  # why nothing may be prepared or started: two_sessions, disk_full, journal_full, stopping …
+    blocked: str = ""  # why nothing may be prepared or started: two_sessions, disk_full, journal_full, stopping
 
 
 @dataclass(frozen=True)

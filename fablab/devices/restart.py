@@ -22,11 +22,14 @@ def settle_unfinished(reporter: Reporter, only: str | None = None) -> None:
         machine = reporter.journal.machine(row.machine)
         if machine.started_run and machine.started_command == row.id:
             continue
-        state = "rejected"
+        if row.nature == Nature.PREPARE:
+            reporter.journal.forget_command(row.id)  # harmless: when it comes again, it is done anew
+            continue
+        state, code = "rejected", "token_void"
         if row.nature == Nature.STOP:
-            state = "failed"
-        elif row.nature == Nature.START and row.run in ("", machine.started_run):
-            state = "unknown"
+            state, code = "failed", "agent_restarted"
+        elif row.run in ("", machine.started_run):
+            state, code = "unknown", "agent_restarted"
         reporter.say(
             Answer(
                 command=row.id,
@@ -34,7 +37,7 @@ def settle_unfinished(reporter: Reporter, only: str | None = None) -> None:
                 machine=row.machine,
                 claim_no=row.claim_no,
                 state=state,
-                code="agent_restarted",
+                code=code,
             )
         )
 
