@@ -7,7 +7,7 @@ place owes her); what she owes at the desk makes her `to_pay_at_desk` account ne
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fablab.db import Base
@@ -27,11 +27,24 @@ class LedgerAccount(Base):
     __table_args__ = (UniqueConstraint("organisation_id", "kind", "owner", "currency"),)
 
 
+class EntrySeal(Base):
+    """Says that an entry is whole. A trigger lets it in only when the postings sum to zero, and none after it."""
+
+    __tablename__ = "entry_seals"
+    entry_id: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Entry(Base):
-    """One movement of money with its reason. `reverses_id` names the entry whose cents it copies, negated."""
+    """One movement of money with its reason. `reverses_id` names the entry whose cents it copies, negated.
+
+    The deferred foreign key to its seal makes the database itself refuse to commit an entry that is not whole. An
+    entry without postings is a settlement that cost nothing.
+    """
 
     __tablename__ = "entries"
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(
+        ForeignKey("entry_seals.entry_id", deferrable=True, initially="DEFERRED"), primary_key=True
+    )
     organisation_id: Mapped[str] = mapped_column(ForeignKey("organisations.id"))
     at: Mapped[datetime] = mapped_column(index=True)
     kind: Mapped[str]  # charge | top_up | desk_payment | refund | cash_out | adjustment | reversal
@@ -45,21 +58,22 @@ class Entry(Base):
 
 
 class Posting(Base):
-    """One side of an entry; the sides of an entry sum to zero per currency."""
+    """One side of an entry; its sides sum to zero per currency. STRICT on SQLite: cents are integers there too."""
 
     __tablename__ = "postings"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    entry_id: Mapped[str] = mapped_column(ForeignKey("entries.id"), index=True)
-    account_id: Mapped[str] = mapped_column(ForeignKey("ledger_accounts.id"), index=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    entry_id: Mapped[str] = mapped_column(Text, ForeignKey("entries.id"), index=True)
+    account_id: Mapped[str] = mapped_column(Text, ForeignKey("ledger_accounts.id"), index=True)
     amount_cents: Mapped[int]
-    currency: Mapped[str]
-    source_kind: Mapped[str]
-    source_id: Mapped[str]
+    currency: Mapped[str] = mapped_column(Text)
+    source_kind: Mapped[str] = mapped_column(Text)
+    source_id: Mapped[str] = mapped_column(Text)
     revision: Mapped[int]
     line: Mapped[int]
     __table_args__ = (
         UniqueConstraint("source_kind", "source_id", "revision", "line"),
         CheckConstraint("amount_cents <> 0", name="not_nothing"),
+        {"sqlite_strict": True},
     )
 
 
