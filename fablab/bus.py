@@ -124,6 +124,7 @@ class MqttBus:
         self._links: list[LinkCallback] = []
         self._client: mqtt.Client | None = None
         self._last: mqtt.MQTTMessageInfo | None = None
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._up = threading.Event()
         self._down_logged = False
@@ -151,10 +152,11 @@ class MqttBus:
         return info.rc == mqtt.MQTT_ERR_SUCCESS
 
     def subscribe(self, pattern: str, handler: Handler, qos: int = 1) -> None:
-        self._handlers.append((pattern, handler, qos))
-        client = self._client
-        if client is not None and self._up.is_set():
-            client.subscribe(pattern, qos)
+        with self._lock:  # a connect that happens just now must not miss it
+            self._handlers.append((pattern, handler, qos))
+            client = self._client
+            if client is not None and self._up.is_set():
+                client.subscribe(pattern, qos)
 
     def on_link(self, callback: LinkCallback) -> None:
         self._links.append(callback)
@@ -229,9 +231,10 @@ class MqttBus:
             self._refused = f"the broker refuses {who}: {reason}"
             client.disconnect()
             return
-        for pattern, _, qos in self._handlers:
-            client.subscribe(pattern, qos)
-        self._up.set()
+        with self._lock:
+            for pattern, _, qos in self._handlers:
+                client.subscribe(pattern, qos)
+            self._up.set()
         if self._down_logged:
             log.info("%s: connected to the broker at %s:%d again", self._id, self._where.host, self._where.port)
             self._down_logged = False
