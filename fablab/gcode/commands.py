@@ -10,7 +10,6 @@ MAX_TEXT = 80  # bytes of such a command; with number and checksum it stays belo
 
 _PARENTHESES = re.compile(rb"\([^)]*\)?")
 _NUMBERED = re.compile(rb"(?:[Nn]\s*[0-9]+\s*)+")
-_CHECKSUM = re.compile(rb"\s*\*\s*[0-9]*\s*$")
 _NOT_ASCII = bytes(range(128, 256))
 
 _QUOTED = re.compile(r'"[^"]*"')
@@ -31,7 +30,9 @@ def clean(raw: bytes) -> bytes:
     if text[:1] in (b"N", b"n"):
         text = _NUMBERED.sub(b"", text, count=1) if _NUMBERED.match(text) else text
     if b"*" in text:
-        text = _CHECKSUM.sub(b"", text)
+        before, _, checksum = text.rpartition(b"*")
+        if not checksum.strip() or checksum.strip().isdigit():
+            text = before.rstrip()
     if b"\t" in text:
         text = text.replace(b"\t", b" ")
     if (len(text) > MAX_TEXT or not text.isascii()) and TEXT_COMMANDS.match(text):

@@ -72,7 +72,7 @@ class Source:
     def blocks(self) -> Iterator[bytes]:
         """Whole lines, about a megabyte at a time; the last one gets a line end where it has none."""
         carry = b""
-        first = True
+        first, lines_seen = True, False
         for piece in self._pieces():
             if first:
                 refuse_other_kinds(piece, len(piece) if self.packed else self.size)
@@ -82,11 +82,12 @@ class Source:
             cut = piece.rfind(b"\n") + 1
             if cut:
                 yield carry + piece[:cut]
+                lines_seen = True
                 carry = piece[cut:]
             else:
                 carry += piece
             if len(carry) > MAX_LINE:
-                raise Refusal("not_gcode")
+                raise Refusal("not_gcode" if b"\0" not in carry or not lines_seen else "gcode_nul_bytes")
         self.ended_with_newline = not carry
         if carry:
             yield carry + b"\n"

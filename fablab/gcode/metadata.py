@@ -250,7 +250,7 @@ def _dialect(said: _Said) -> str | None:
 def _model(said: _Said) -> str | None:
     stated = _first(said.settings, "printer_model", "TARGET_MACHINE.NAME")
     if not stated:
-        check = re.search(r'^M862\.3 P ?"?([A-Za-z0-9 +_-]+?)"?\s*(?:;|$)', said.text, re.M)
+        check = re.search(r'^M862\.3 P ?"?([A-Za-z0-9][A-Za-z0-9 +_-]{0,40}?)"? *(?:;|$)', said.text, re.M)
         stated = check[1] if check else None
     return (stated or "").strip().strip('"') or None
 

@@ -24,6 +24,12 @@ from fablab.refusals import Refusal
 SAME_REASON = 20
 """Findings kept per command and reason; a file with more of the same is not made clearer by them."""
 
+SAME_SEVERITY = 300
+"""Findings kept per severity, so that a flood of small ones never hides a grave one."""
+
+LONGEST = 16_384
+"""Bytes of a command above which it is not even parsed."""
+
 _N = r"([-0-9.]{1,11})"
 _LINE = re.compile(
     rf"((?:G([01])(?: F{_N})?(?: X{_N})?(?: Y{_N})?(?: Z{_N})?(?: E{_N})?(?: F{_N})?|[^\n;]*)[ \t]*(?:;[^\n]*)?\r?\n)"
@@ -32,8 +38,8 @@ _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r") + b"\x7f"
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f]")
 _BEGINS_LIKE_GCODE = re.compile(rb"\s*(?:;|[GMTN][0-9])")
 _CUT_WORD = re.compile(rb"[A-Za-z](?:[-+.]|[-+]?[0-9]*\.)?\s*$")
-REMEMBERED = 8192
-"""Judged lines that are kept in mind."""
+REMEMBERED, SHORT = 8192, 200
+"""How many judged lines are kept in mind, and up to which length."""
 
 Judgement = tuple[tuple[Command, ...], tuple[Finding, ...], bool]
 """Commands, findings, and whether the line looks like no G-code at all."""
@@ -92,7 +98,7 @@ class _Scan:
 
     def _block(self, block: bytes) -> None:
         if b"\0" in block:
-            raise Refusal("gcode_nul_bytes" if _BEGINS_LIKE_GCODE.match(block) else "not_gcode")
+            raise Refusal("gcode_nul_bytes" if self.sent or _BEGINS_LIKE_GCODE.match(block) else "not_gcode")
         text = block.decode("latin-1")
         found = _LINE.findall(text)
         before = self.file_line
@@ -127,6 +133,10 @@ class _Scan:
         text = clean(line.encode("latin-1")).decode("latin-1")
         if not text and "(" not in line:
             return False
+        if len(text) > LONGEST:
+            self._keep((text[:1], "line_too_long", "refuse", {"bytes": len(text), "limit": LONGEST}), file_line)
+            self.meter.entries.append(0.0)
+            return True
         commands, findings, strange = self._judged(text, line)
         for finding in findings:
             self._keep(finding, file_line)
@@ -157,14 +167,16 @@ class _Scan:
             found = commands, judge(text, raw, self.limits), strange
             if len(self.known) >= REMEMBERED:
                 self.known.clear()
-            self.known[key] = found
+            if len(raw) <= SHORT:
+                self.known[key] = found
         return found
 
     def _keep(self, finding: Finding, file_line: int) -> None:
         code, reason, severity, data = finding
         self.uncertain = self.uncertain or reason in ("macro", "macro_forbidden", "meta_command")
-        self.kept[code, reason] += 1
-        if self.kept[code, reason] <= SAME_REASON:
+        if self.kept["", severity] < SAME_SEVERITY and self.kept[code, reason] < SAME_REASON:
+            self.kept[code, reason] += 1
+            self.kept["", severity] += 1
             self.hazards.append(Hazard(line=file_line, code=code, reason=reason, severity=severity, data=data))
 
     def _strange_bytes(self, block: bytes, lines: list[str]) -> None:
