@@ -17,6 +17,7 @@ from fablab.devices.protocols.contract import (
     Identified,
     LinkLost,
     Pause,
+    Print,
     Progressed,
     Ready,
     Refused,
@@ -28,6 +29,9 @@ from fablab.devices.protocols.contract import (
     Temperatures,
     WentOn,
 )
+from fablab.gcode.index import IndexedFile
+from fablab.gcode.limits import Limits
+from fablab.gcode.scan import scan
 from tests.builders_octoprint import BadLink, GcodeFile, Watched, watch, write_gcode
 from tests.octoprint_server import OctoPrint, start_octoprint
 
@@ -233,3 +237,21 @@ def test_heaters_off_and_a_console_line(octo: Watched) -> None:
     octo.until(Temperatures, when=lambda seen: seen.values["tool0"][1] == 60)
     octo.ask(HeatersOff())
     octo.until(Temperatures, when=lambda seen: seen.values["tool0"][1] == 0)
+
+
+def test_octoprint_counts_the_bytes_as_our_index_does(octo: Watched, server: OctoPrint, tmp_path: Path) -> None:
+    """Comments, blanks, CRLF, UTF-8 and bytes that are none: what OctoPrint has read ends with a line of ours."""
+    path, index = tmp_path / "odd.gcode", tmp_path / "odd.index"
+    odd = [b"; caf\xe9\r\n", "; café — ½\n".encode(), b"\n", b"  \n", b"\xff\xfe;\n", b"G4 P0 ; x\r\n"]
+    moves = [odd[n % len(odd)] + f"G1 X{n % 9} E0.05 F600\n".encode() for n in range(300)]
+    path.write_bytes(b"G28\nM83\n" + b"".join(moves))
+    scan(path, Limits(), index)
+    with IndexedFile(path, index) as indexed:
+        octo.ask(Print("odd", indexed.lines(), indexed.total, str(path)))
+        octo.until(Progressed, when=lambda mark: mark.sent > 20)
+        octo.ask(Pause())
+        octo.until(HeldStill)
+        filepos = server.call("GET", "/api/job")[1]["progress"]["filepos"]
+        ends = {line.end: line.number for line in indexed.lines()}
+        assert filepos in ends
+        octo.until(Progressed, when=lambda mark: mark.sent == ends[filepos])
