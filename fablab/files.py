@@ -27,68 +27,63 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """A file by content: hex SHA-256, bytes, and the safe name it came with."""
+    """A file by content: hex SHA-256 and bytes."""
 
     sha256: str
     size: int
-    name: str
 
 
-class FileStore:
-    """The folder of job files: `ab/ab12…` by digest, and `incoming/` on the same file system for what is on its way."""
+def store(folder: Path, stream: Readable, max_bytes: int) -> Stored:
+    """Read the stream to its end into the folder; a content that is there already is kept once.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def store(self, stream: Readable, name: str, max_bytes: int) -> Stored:
-        """Read the stream to its end into the store; a content that is there already is kept once.
-
-        Raises Refusal file_empty, file_too_large (limit_mb), disk_full; then nothing of it remains.
-        """
-        incoming = self.folder / "incoming"
+    Files lie in `ab/ab12…` by digest; `incoming/`, on the same file system, has what is on its way. Raises Refusal
+    file_empty, file_too_large (limit_mb), disk_full; then nothing of it remains.
+    """
+    incoming = folder / "incoming"
+    part = incoming / secrets.token_hex(16)
+    try:
         incoming.mkdir(parents=True, exist_ok=True)
-        part = incoming / secrets.token_hex(16)
-        try:
-            digest, size = _write(stream, part, max_bytes)
-            if size == 0:
-                raise Refusal("file_empty")
-            target = self.path(digest)
-            target.parent.mkdir(exist_ok=True)
-            part.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise Refusal("disk_full") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return Stored(digest, size, safe_name(name))
+        digest, size = _write(stream, part, max_bytes)
+        if size == 0:
+            raise Refusal("file_empty")
+        target = path_of(folder, digest)
+        target.parent.mkdir(exist_ok=True)
+        part.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise Refusal("disk_full") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return Stored(digest, size)
 
-    def path(self, sha256: str) -> Path:
-        """Where the content lies or would lie. Raises ValueError for what is no hex SHA-256."""
-        if not _DIGEST.fullmatch(sha256):
-            raise ValueError("not a hex SHA-256")
-        return self.folder / sha256[:2] / sha256
 
-    def has(self, sha256: str) -> bool:
-        return self.path(sha256).is_file()
+def path_of(folder: Path, sha256: str) -> Path:
+    """Where the content lies or would lie. Raises ValueError for what is no hex SHA-256."""
+    if not _DIGEST.fullmatch(sha256):
+        raise ValueError("not a hex SHA-256")
+    return folder / sha256[:2] / sha256
 
-    def open(self, sha256: str) -> BinaryIO:
-        """The content for reading. Raises Refusal file_missing."""
-        try:
-            return self.path(sha256).open("rb")
-        except FileNotFoundError as error:
-            raise Refusal("file_missing", sha256=sha256) from error
 
-    def stored(self) -> Iterator[str]:
-        """Digests of everything that is stored, sorted."""
-        for folder in sorted(self.folder.glob("??")):
-            yield from sorted(file.name for file in folder.iterdir() if _DIGEST.fullmatch(file.name))
+def open_file(folder: Path, sha256: str) -> BinaryIO:
+    """The content for reading. Raises Refusal job_file_gone."""
+    try:
+        return path_of(folder, sha256).open("rb")
+    except FileNotFoundError as error:
+        raise Refusal("job_file_gone") from error
 
-    def sweep(self) -> int:
-        """Remove what a crash left in `incoming`; call when no upload can be running. Returns how many."""
-        left = list((self.folder / "incoming").glob("*"))
-        for file in left:
-            file.unlink(missing_ok=True)
-        return len(left)
+
+def stored(folder: Path) -> Iterator[str]:
+    """Digests of everything that is stored, sorted."""
+    for part in sorted(folder.glob("??")):
+        yield from sorted(file.name for file in part.iterdir() if _DIGEST.fullmatch(file.name))
+
+
+def sweep(folder: Path) -> int:
+    """Remove what a crash left in `incoming`; call when no upload can be running. Returns how many."""
+    left = list((folder / "incoming").glob("*"))
+    for file in left:
+        file.unlink(missing_ok=True)
+    return len(left)
 
 
 def safe_name(name: str) -> str:

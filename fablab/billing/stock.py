@@ -96,7 +96,7 @@ def adjust(session: Session, now: datetime, actor_id: str, *, lot_id: str, weigh
     return difference
 
 
-def finish(session: Session, now: datetime, actor_id: str, *, lot_id: str) -> None:
+def finish(session: Session, now: datetime, actor_id: str, lot_id: str) -> None:
     """The lot is used up or thrown away; it is offered no more. Raises Refusal not_allowed, unknown_lot."""
     lot = _lot(session, lot_id)
     people.require(session, actor_id, "keep_stock", site_id=lot.site_id)

@@ -268,6 +268,11 @@ def level_on(session: Session, now: datetime, person_id: str, machine: Machine, 
     return next((level for level in reversed(LEVELS) if level in held), None)
 
 
+def site_of(session: Session, machine: Machine) -> Site:
+    """The site where the machine stands."""
+    return session.get_one(Site, machine.site_id)
+
+
 def _require_trainer(session: Session, now: datetime, actor_id: str, machine: Machine) -> None:
     site = session.get_one(Site, machine.site_id)
     if not actor_id.startswith(SYSTEM) and level_on(session, now, actor_id, machine, site) == "teach":

@@ -1,0 +1,1 @@
+"""Machines kept for people between two instants."""

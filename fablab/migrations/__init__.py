@@ -1,0 +1,1 @@
+"""Alembic's environment and versions. `fablab db upgrade` runs them; tables are defined elsewhere."""
