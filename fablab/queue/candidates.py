@@ -1,20 +1,24 @@
 """Loads what matching wants to know of a job and of each machine of its site, and keeps the answers together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from fablab.billing.prices import filament_mg
-from fablab.billing.tables import Material, Quote
+from fablab.billing.stock import remaining_mg
+from fablab.billing.tables import Lot, Material, Quote
 from fablab.gcode.facts import Facts
 from fablab.profiles import find_profile
-from fablab.queue.matching import Needs, Offer, Reason, may_wait_for, reasons
+from fablab.queue.matching import Needs, Offer, Reason, Spool, may_wait_for, reasons
 from fablab.queue.people import machine_access
+from fablab.queue.pricing import tariff_for
 from fablab.queue.tables import Job, JobFile, MachineClaim, NotTriedAgain
+from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Outage
 
 
@@ -111,10 +115,9 @@ def _mg(facts: Facts, material: Material | None) -> int:
 
 def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
     """One machine as it stands, for one job."""
-    profile = None if machine.profile is None else find_profile(machine.profile)
     claim = session.get(MachineClaim, machine.id)
     rejected = session.get(NotTriedAgain, (job.id, machine.id))
-    return Offer(
+    basis = Offer(
         machine_id=machine.id,
         kind=machine.kind,
         prints_files=machine.kind == "printer",
@@ -122,49 +125,16 @@ def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
         nozzle_mm_x100=machine.nozzle_mm_x100,
         volume_mm=_volume(machine),
         spool=_spool(session, machine),
-        priced=tariff_of(session, now, machine) is not None,
+        priced=tariff_for(session, now, machine) is not None,
         outage=session.scalars(
             select(Outage.reason).where(Outage.machine_id == machine.id, Outage.ended_at.is_(None))
         ).first(),
         latched=claim is not None and claim.latched,
         frozen=claim is not None and claim.frozen,
         not_again=None if rejected is None else (rejected.code, rejected.data),
-        authorised=machine_access(session, now, machine, job),
-        **_profile_keys(profile),
+        access=machine_access(session, now, machine, job),
     )
-
-
-def tariff_of(session: Session, now: datetime, machine: Machine) -> Tariff | None:
-    """The tariff that is valid at `now`: the machine's own, else the organisation's for all machines; newest first."""
-    site = session.get(Site, machine.site_id)
-    if site is None:
-        return None
-    rows = session.scalars(
-        select(Tariff)
-        .where(
-            Tariff.organisation_id == site.organisation_id,
-            or_(Tariff.machine_id == machine.id, Tariff.machine_id.is_(None)),
-            Tariff.valid_from <= now,
-        )
-        .order_by(Tariff.valid_from.desc(), Tariff.version.desc())
-    ).all()
-    return next((row for row in rows if row.machine_id is not None), rows[0] if rows else None)
-
-
-def lot_for(session: Session, job: Job, machine: Machine, material: Material | None) -> Lot | None:
-    """The lot that the job would be made of there: the one that is in, else the dearest on the site that would do."""
-    loaded = None if machine.loaded_lot_id is None else session.get(Lot, machine.loaded_lot_id)
-    if loaded is not None and (material is None or loaded.material_id == material.id):
-        return loaded
-    if material is None:
-        return None
-    rows = session.scalars(
-        select(Lot)
-        .where(Lot.site_id == job.site_id, Lot.material_id == material.id, Lot.finished_at.is_(None))
-        .order_by(Lot.price_millicents_per_mg.desc(), Lot.id)
-    ).all()
-    wanted = (job.colour or "").casefold()
-    return next((row for row in rows if not wanted or row.colour.casefold() == wanted), rows[0] if rows else None)
+    return replace(basis, **_profile_keys(machine))
 
 
 def _volume(machine: Machine) -> tuple[float, float, float] | None:
@@ -179,3 +149,24 @@ def _spool(session: Session, machine: Machine) -> Spool | None:
     if lot is None or lot.finished_at is not None:
         return None
     return Spool(lot.id, lot.material_id, lot.colour, remaining_mg(session, lot.id))
+
+
+def _profile_keys(machine: Machine) -> dict[str, Any]:
+    """What the machine's profile says of its body and its files; nothing where it has none, or an unknown one."""
+    try:
+        profile = find_profile(machine.profile or "")
+    except Refusal:
+        return {}
+    keys: dict[str, Any] = {
+        "printer_models": frozenset(profile.models),
+        "dialects": frozenset({profile.family}) if profile.family else frozenset(),
+        "allowed_hazards": frozenset(profile.gcode.allow),
+    }
+    body = profile.printer
+    if body is not None:
+        low, high = body.volume_mm
+        keys["volume_mm"] = _volume(machine) or (high[0], high[1], high[2])
+        keys["lowest_mm"] = low
+        keys["nozzle_mm_x100"] = machine.nozzle_mm_x100 or round(body.nozzle_mm * 100)
+        keys["max_tool_c"], keys["max_bed_c"], keys["tools"] = body.hotend_max_c, body.bed_max_c, body.tools
+    return keys

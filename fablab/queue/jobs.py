@@ -15,7 +15,7 @@ from fablab.billing import ledger
 from fablab.billing.tables import Hold, Material, Quote
 from fablab.ids import new_id
 from fablab.queue import dispatcher, moves, pricing, runs
-from fablab.queue.candidates import Survey, facts_of, survey
+from fablab.queue.candidates import Survey, estimated_seconds, facts_of, material_of, survey
 from fablab.queue.job_states import JobEvent, JobState
 from fablab.queue.people import is_staff, membership_holds, require_staff
 from fablab.queue.tables import Job, JobFile, NotTriedAgain
@@ -101,11 +101,11 @@ def checked(session: Session, now: datetime, job: Job, file: JobFile) -> None:
     """The file of a job in `checking` is understood or refused: quote it, and confirm it where that was asked for."""
     if file.refusal is not None:
         job.refusal = dict(file.refusal)
-        moves.job(job, JobEvent.FILE_REFUSED, now)
+        moves.job(job, JobEvent.REFUSED, now)
         moves.tell(session, now, job, "job_refused", why=file.refusal["code"])
         audit.record(session, now, "system:hub", "refused", "job", job.id, **file.refusal)
         return
-    moves.job(job, JobEvent.UNDERSTOOD, now)
+    moves.job(job, JobEvent.MEASURED, now)
     audit.record(session, now, "system:hub", "quoted", "job", job.id)
     quote(session, now, job.id)
     if not job.auto_submit:
@@ -127,9 +127,11 @@ def quote(session: Session, now: datetime, job_id: str) -> None:
         return
     session.execute(delete(Quote).where(Quote.job_id == job.id))
     session.flush()
+    material, seconds = material_of(session, job, facts), estimated_seconds(facts)
     for item in survey(session, now, job):
         if item.may_wait:
-            pricing.write_quote(session, now, job, item.machine_id, facts)
+            machine = session.get_one(Machine, item.machine_id)
+            pricing.write_quote(session, now, job, machine, facts, seconds, material)
     session.flush()
 
 
@@ -155,7 +157,7 @@ def confirm(session: Session, now: datetime, actor: str, job_id: str, limit_cent
     job.ceiling_cents, job.confirmed_at = ceiling, now
     why = _why_held(session, now, actor, job, ceiling)
     if why != "payer":
-        open_hold(session, now, job)
+        open_hold(session, now, actor, job)
     if why is None:
         moves.job(job, JobEvent.CONFIRMED, now)
         job.queued_at = now
@@ -165,12 +167,17 @@ def confirm(session: Session, now: datetime, actor: str, job_id: str, limit_cent
     audit.record(session, now, actor, "confirmed", "job", job.id, ceiling_cents=ceiling, held_for=why)
 
 
-def open_hold(session: Session, now: datetime, job: Job) -> None:
+def open_hold(session: Session, now: datetime, actor: str, job: Job) -> None:
     """Set the ceiling aside, on the payer's balance or as to be paid at the desk; one that is open is kept."""
     current = None if job.hold_id is None else session.get(Hold, job.hold_id)
     if current is not None and current.state == "open":
         return
-    job.hold_id = ledger.open_hold(session, now, job).id
+    site = session.get_one(Site, job.site_id)
+    opened = ledger.open_hold(
+        session, now, actor, job_id=job.id, payer_id=job.payer_id, organisation_id=site.organisation_id,
+        amount_cents=job.ceiling_cents or 0,
+    )  # fmt: skip
+    job.hold_id = opened.id
 
 
 def hold(session: Session, now: datetime, actor: str, job_id: str) -> None:
@@ -194,7 +201,7 @@ def release(session: Session, now: datetime, actor: str, job_id: str) -> None:
         job.booking_id, job.operator_id = None, None  # from now on it waits like any other
     if job.held_for == "quote_lapsed":
         _freeze_again(session, now, job)
-    open_hold(session, now, job)
+    open_hold(session, now, actor, job)
     audit.record(session, now, actor, "released", "job", job.id, held_for=job.held_for)
     moves.job(job, JobEvent.RELEASED, now)
     job.queued_at = job.queued_at or now

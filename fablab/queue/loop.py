@@ -75,12 +75,16 @@ class Hub:
 
     # ---- life
 
-    def start(self) -> None:
-        """Listen, and let alarms and measuring run."""
+    def listen(self) -> None:
+        """Subscribe and connect; nothing runs by itself yet."""
         for pattern in (topics.ALL_REPORTS, topics.ALL_STATES, topics.ALL_ONLINE):
             self.bus.subscribe(pattern, self._take)
         self.bus.subscribe(topics.wake(), self._take_wake, 0)
         self.bus.start()
+
+    def start(self) -> None:
+        """Listen, and let alarms and measuring run."""
+        self.listen()
         self._alarms.start()
         self._measurer.start()
 
@@ -114,10 +118,14 @@ class Hub:
         except queue.Full:
             self.opener.drop("too_many", message.topic)
 
-    def _take_wake(self, _message: Message) -> None:
-        self._due.dispatch = True
+    def nudge(self) -> None:
+        """Something was committed: look at the tables."""
+        self._due.dispatch = self._due.look = True
         self._measure_wake.set()
         self.wake()
+
+    def _take_wake(self, _message: Message) -> None:
+        self.nudge()
 
     # ---- one round
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_PURGE = (5.0, 5.0, 1.0)
+"""How far below the lowest corner a slicer's purge line may begin, in mm."""
 ALL_MODES = frozenset({"self_service", "accompanied", "queue"})
 
 
@@ -64,7 +66,8 @@ class Offer:
     printer_models: frozenset[str] = frozenset()  # empty: not known, anything is tried
     dialects: frozenset[str] = frozenset()  # empty: a machine that we do not speak to
     nozzle_mm_x100: int | None = None
-    volume_mm: tuple[float, float, float] | None = None
+    volume_mm: tuple[float, float, float] | None = None  # highest corner
+    lowest_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     max_tool_c: float | None = None
     max_bed_c: float | None = None
     tools: int = 1
@@ -75,7 +78,7 @@ class Offer:
     latched: bool = False
     frozen: bool = False
     not_again: tuple[str, Mapping[str, Any]] | None = None  # its last rejection of this very job
-    authorised: Reason | None = None  # why the operator may not, where her authorisation counts
+    access: tuple[Reason, ...] = ()  # why the operator may not, where her authorisation counts
 
 
 def reasons(needs: Needs, offer: Offer) -> tuple[Reason, ...]:
@@ -100,14 +103,16 @@ def _by_wish(needs: Needs, offer: Offer) -> list[Reason]:
         found.append(Reason("mode_not_offered", {"mode": needs.mode}, lasting=True))
     if not offer.priced:
         found.append(Reason("no_tariff", lasting=True))
-    if offer.authorised is not None:
-        found.append(offer.authorised)
-    return found
+    return [*found, *offer.access]
 
 
 def _by_build(needs: Needs, offer: Offer) -> list[Reason]:
     found = []
-    if needs.printer_model and offer.printer_models and needs.printer_model not in offer.printer_models:
+    if (
+        needs.printer_model
+        and offer.printer_models
+        and needs.printer_model.casefold() not in {model.casefold() for model in offer.printer_models}
+    ):
         wanted = ", ".join(sorted(offer.printer_models))
         found.append(Reason("sliced_for_other", {"model": needs.printer_model, "machine_model": wanted}, lasting=True))
     if needs.dialect and offer.dialects and needs.dialect not in offer.dialects:
@@ -125,16 +130,15 @@ def _by_build(needs: Needs, offer: Offer) -> list[Reason]:
 
 
 def _too_big(needs: Needs, offer: Offer) -> list[Reason]:
-    """The box must lie inside the volume, with 2 mm of grace: purge lines lie on the very edge."""
+    """The box must lie inside the volume, with 2 mm of grace, and 5 mm more in front, where purge lines lie."""
     if needs.bbox_mm is None or offer.volume_mm is None:
         return []
     grace = 2.0
     low, high = needs.bbox_mm
-    size = [round(high[axis] - low[axis], 1) for axis in range(3)]
     outside = [
         axis
         for axis in range(3)
-        if high[axis] > offer.volume_mm[axis] + grace or size[axis] > offer.volume_mm[axis] + grace
+        if high[axis] > offer.volume_mm[axis] + grace or low[axis] < offer.lowest_mm[axis] - grace - _PURGE[axis]
     ]
     if not outside:
         return []

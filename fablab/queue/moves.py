@@ -215,7 +215,7 @@ def give_money_back(session: Session, now: datetime, row: Job) -> None:
     """Release what is held for a job, if anything still is."""
     hold = None if row.hold_id is None else session.get(Hold, row.hold_id)
     if hold is not None and hold.state == "open":
-        ledger.release(session, now, hold.id)
+        ledger.release(session, now, "system:hub", hold.id)
 
 
 def tell(session: Session, now: datetime, row: Job, code: str, *, source: str = "", **data: Any) -> None:

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from fablab.queue.matching import Reason
 from fablab.queue.tables import Job
 from fablab.sentences import Refusal
-from fablab.space.tables import Authorisation, Grant, Machine, Membership, Occupation, Person, Site
+from fablab.space import access
+from fablab.space import people as space_people
+from fablab.space.tables import Grant, Machine, Membership, Occupation, Person, Site
 
 STAFF = frozenset({"volunteer", "technician", "manager", "coordinator", "administrator"})
 DECIDERS = frozenset({"technician", "manager", "coordinator", "administrator"})
@@ -87,28 +89,17 @@ def membership_holds(session: Session, now: datetime, person_id: str, site: Site
 
 def level_on(session: Session, now: datetime, person_id: str, machine: Machine) -> str | None:
     """accompanied | alone | teach, the best that holds today; None: none."""
-    site = session.get(Site, machine.site_id)
-    zone = ZoneInfo("UTC" if site is None else site.timezone)
-    today = now.astimezone(zone).date()
-    rows = session.scalars(
-        select(Authorisation.level).where(
-            Authorisation.person_id == person_id,
-            Authorisation.machine_id == machine.id,
-            Authorisation.revoked_at.is_(None),
-            or_(Authorisation.until.is_(None), Authorisation.until >= today),
-        )
-    ).all()
-    return next((level for level in ("teach", "alone", "accompanied") if level in rows), None)
+    return space_people.level_on(session, now, person_id, machine, session.get_one(Site, machine.site_id))
 
 
-def machine_access(session: Session, now: datetime, machine: Machine, job: Job) -> Reason | None:
+def machine_access(session: Session, now: datetime, machine: Machine, job: Job) -> tuple[Reason, ...]:
     """Why the operator may not use the machine for this job; in the queue nobody needs an authorisation of her own."""
-    if job.booking_id is None:
-        return None
     operator = job.operator_id or job.asker_id
-    if is_staff(session, operator, machine.site_id):
-        return None
-    level = level_on(session, now, operator, machine)
-    if level in {"alone", "teach"} or (level == "accompanied" and "accompanied" in machine.use):
-        return None
-    return Reason("not_authorised", {"machine": machine.name}, lasting=True)
+    if job.booking_id is None or is_staff(session, operator, machine.site_id):
+        return ()
+    site = session.get_one(Site, machine.site_id)
+    rules = access.Rules(machine.name, frozenset(machine.use), machine.minors, site.membership_required)
+    found = access.reasons(
+        space_people.standing(session, now, operator, site, machine), rules, access.Moment("self_service")
+    )
+    return tuple(Reason(why.code, why.data, lasting=True) for why in found)

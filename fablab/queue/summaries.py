@@ -259,7 +259,7 @@ def _price(session: Session, job: Job, runs: Sequence[Run]) -> dict[str, Any]:
         else max((item.ceiling_cents for item in quotes), default=None),
         "held_cents": hold.amount_cents if hold is not None and hold.state == "open" else 0,
         "means": hold.means if hold is not None else None,
-        "charged_cents": sum(int(entry.data.get("charged_cents", 0)) for entry in entries) if entries else None,
+        "charged_cents": sum(int(entry.data.get("total_cents", 0)) for entry in entries) if entries else None,
         "lines": [line for entry in entries for line in entry.data.get("lines", [])]
         or (list(quote.lines) if quote else []),
         "receipts": [entry.id for entry in entries],

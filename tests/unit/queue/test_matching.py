@@ -84,4 +84,4 @@ def test_what_is_not_known_is_no_reason() -> None:
 
 def test_the_operators_own_reason_is_told() -> None:
     why = Reason("not_authorised", {"machine": "mk3"}, lasting=True)
-    assert reasons(NEEDS, replace(OFFER, authorised=why)) == (why,)
+    assert reasons(NEEDS, replace(OFFER, access=(why,))) == (why,)
