@@ -5,6 +5,7 @@ A bus promises nothing: what is published while there is no broker is gone. Tabl
 
 import logging
 import random
+import secrets
 import ssl
 import threading
 from collections.abc import Callable
@@ -111,13 +112,13 @@ class MqttBus:
     def __init__(
         self,
         where: Address,
-        client_id: str,
+        client_id: str = "",
         *,
         will: Callable[[], Message | None] = lambda: None,
         manual_ack: bool = False,
     ) -> None:
         self._where = where
-        self._id = client_id
+        self._id = client_id or f"fablab-{secrets.token_hex(6)}"  # two clients of one name throw each other out
         self._will = will
         self._manual_ack = manual_ack
         self._handlers: list[tuple[str, Handler, int]] = []
@@ -129,7 +130,7 @@ class MqttBus:
         self._up = threading.Event()
         self._down_logged = False
         self._refused: str | None = None
-        self._thread = threading.Thread(target=self._run, name=f"bus {client_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"bus {self._id}", daemon=True)
 
     @property
     def connected(self) -> bool:

@@ -7,9 +7,12 @@ said otherwise) FILE is written to disk and the whole process stops, all its thr
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 VARIABLE = "FABLAB_FAILPOINT"
+SETTLE_S = 0.5
+"""Another thread may take the signal: until it has stopped the process, this one must not go on."""
 
 _seen = 0
 _lock = threading.Lock()
@@ -25,6 +28,7 @@ def reach(name: str) -> None:
     if point == name and marker and _is_turn(int(count or 1)):
         _leave_marker(Path(marker), name)
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(SETTLE_S)
 
 
 def _is_turn(count: int) -> bool:

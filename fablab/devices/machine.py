@@ -20,6 +20,7 @@ from fablab.devices.reporter import Reporter, answer_to
 from fablab.devices.runbook import Filament, RunBook
 from fablab.gcode.index import IndexedFile
 from fablab.messages import NATURE, Command, MachineSettings, Prepare, StateSnapshot
+from fablab.profiles import Profile
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Machine:
     site: Site
     settings: MachineSettings
     hosting: Hosting
-    profile: Any
+    profile: Profile | None
     host_death: str
     later: Callable[[Callable[[], None]], None]
     line_dead: Callable[[], None]

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fablab.children import run_limited
 from fablab.devices.files_client import FilesClient, Wanted
@@ -12,6 +11,7 @@ from fablab.gcode.facts import Facts, understand
 from fablab.gcode.index import IndexedFile, IndexStale
 from fablab.gcode.limits import Limits
 from fablab.messages import Prepare
+from fablab.profiles import Profile
 from fablab.refusals import Refusal
 
 READ_SECONDS, READ_MB = 300.0, 512
@@ -37,7 +37,7 @@ class Preparer:
         self._read = read
         self._turn = threading.Lock()  # one file is read at a time: the board has other things to do
 
-    def ready(self, order: Prepare, profile: Any, stop: threading.Event) -> Readied:
+    def ready(self, order: Prepare, profile: Profile | None, stop: threading.Event) -> Readied:
         """Raises Refusal with the reason, Abandoned when `stop` is set on the way."""
         check_model(order.printer_model, profile)
         wanted = Wanted(order.sha256, order.size, order.file_path, order.file_token)
@@ -47,7 +47,7 @@ class Preparer:
         with index:
             return Readied(path, index.total, index.filament_mm)
 
-    def _make_index(self, path: Path, profile: Any) -> IndexedFile:
+    def _make_index(self, path: Path, profile: Profile | None) -> IndexedFile:
         facts = self._read(path, limits_of(profile), index_of(path))
         check_model(facts.printer_model, profile)
         check_dialect(facts.dialect, profile)
@@ -75,22 +75,19 @@ def open_index(path: Path) -> IndexedFile | None:
         return None
 
 
-def limits_of(profile: Any) -> Limits:
+def limits_of(profile: Profile | None) -> Limits:
     """What the machine's profile permits; the defaults where it has none."""
-    make = getattr(profile, "limits", None)
-    limits = make() if callable(make) else make
-    return limits if isinstance(limits, Limits) else Limits()
+    return Limits() if profile is None else profile.limits()
 
 
-def check_model(model: str | None, profile: Any) -> None:
+def check_model(model: str | None, profile: Profile | None) -> None:
     """Raises Refusal model_differs where a file was sliced for a printer that this one is not."""
-    models = tuple(getattr(profile, "models", ()) or ())
+    models = () if profile is None else profile.models
     if model and models and model.casefold() not in {known.casefold() for known in models}:
         raise Refusal("model_differs", model=model, machine_models=", ".join(models))
 
 
-def check_dialect(dialect: str | None, profile: Any) -> None:
+def check_dialect(dialect: str | None, profile: Profile | None) -> None:
     """Raises Refusal dialect_differs where a file was written for another kind of firmware."""
-    family = str(getattr(profile, "family", "") or "")
-    if dialect and family and dialect.split("-")[0] != family.split("-")[0]:
-        raise Refusal("dialect_differs", dialect=dialect, firmware=family)
+    if dialect and profile is not None and profile.family and dialect != profile.family:
+        raise Refusal("dialect_differs", dialect=dialect, firmware=profile.family)
