@@ -167,7 +167,8 @@ def carry_out(
         moves.run(session, run, change.run, now)
     if change.plate is not None:
         claim = moves.lock_claim(session, run.machine_id)
-        claim.plate, claim.plate_run_id = change.plate, run.id
+        if change.plate != "unsure" or claim.plate == "free":
+            claim.plate, claim.plate_run_id = change.plate, run.id
     if change.job is not None:
         moves.job(job, change.job, now)
         if job.state == "cancelled":
@@ -191,7 +192,9 @@ def carry_out(
 def _attempt(session: Session, run: Run) -> road.Attempt:
     job = moves.lock_job(session, run.job_id)
     freed = run.state == "ended" and run.facts is None
-    return road.Attempt(RunState(run.state), JobState(job.state), freed, run.facts is not None)
+    return road.Attempt(
+        RunState(run.state), JobState(job.state), freed, run.facts is not None, run.code == JOURNAL_LOST
+    )
 
 
 def _not_here(session: Session, now: datetime, run: Run, code: str, data: dict[str, Any]) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from fablab import audit
 from fablab.messages import VERSION, Hello, HelloAnswer, MachineSettings, Online, Report
+from fablab.queue import moves
 from fablab.queue.incidents import note
-from fablab.queue.tables import Agent, MachineClaim, StoredReport
+from fablab.queue.tables import Agent, Job, MachineClaim, Run, StoredReport
 from fablab.space.tables import Machine
 
 SUPPORTED = (VERSION,)
@@ -48,6 +49,9 @@ def hello(session: Session, now: datetime, epoch: str, agent_id: str, report: Re
             before=agent.journal_id, after=report.journal_id,
         )  # fmt: skip
         agent.applied, agent.journal_id = applied, report.journal_id
+        _lose_runs(session, now, agent, body)
+    if _newer_boot(session, report):
+        _prepare_anew(session, now, agent)
     _remember(session, now, agent_id, report)
     agent.hello_epoch, agent.hello_at, agent.seen_at, agent.absent_by = epoch, now, now, None
     agent.online = True
@@ -69,6 +73,52 @@ def presence(session: Session, now: datetime, agent_id: str, body: Online) -> bo
     if body.online:
         agent.seen_at = now
     return changed
+
+
+def _prepare_anew(session: Session, now: datetime, agent: Agent) -> None:
+    """The agent began anew and forgot its start tokens: what was not started is made ready again, for a new go."""
+    runs = session.scalars(
+        select(Run.id)
+        .join(Machine, Machine.id == Run.machine_id)
+        .where(Machine.agent_id == agent.id, Run.live, Run.state.in_(("claimed", "preparing", "prepared")))
+        .order_by(Run.id)
+    ).all()
+    for run_id in runs:
+        run = moves.lock_run(session, run_id)
+        if run.state == "prepared":
+            moves.run(session, run, "token_lapsed", now)
+        run.token = None
+        moves.withdraw(session, now, run.id, ("prepare",))
+        moves.prepare(session, now, "system:hub", run)
+
+
+def _lose_runs(session: Session, now: datetime, agent: Agent, body: Hello) -> None:
+    """Another journal speaks: what was started under the old one, and is not in this one, is put to a person."""
+    known = {item.started_run for item in body.machines}
+    runs = session.scalars(
+        select(Run.id)
+        .join(Machine, Machine.id == Run.machine_id)
+        .where(Machine.agent_id == agent.id, Run.live, Run.state.in_(("starting", "running", "paused", "lost")))
+        .order_by(Run.id)
+    ).all()
+    for run_id in runs:
+        if run_id in known:
+            continue
+        run = moves.lock_run(session, run_id)
+        job = session.get_one(Job, run.job_id)
+        if run.state != "lost":
+            moves.run(session, run, "lost", now)
+        if job.state in {"assigned", "running", "cancelling"}:
+            moves.job(job, "lost_track", now)
+        note(
+            session,
+            now,
+            "run_unknown",
+            agent.site_id,
+            machine_id=run.machine_id,
+            run_id=run.id,
+            data={"code": "new_journal"},
+        )
 
 
 def _newer_boot(session: Session, report: Report) -> bool:

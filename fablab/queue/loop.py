@@ -233,7 +233,7 @@ class Hub:
             self._report(opened, inbox.decode(opened.raw))
         elif opened.topic.what == "state":
             self._picture(opened, msgspec.json.decode(opened.raw, type=StateSnapshot))
-        elif opened.topic.what == "online" and opened.epoch == self.directory.epoch:
+        elif opened.topic.what == "online":
             body = msgspec.json.decode(opened.raw, type=Online)
             with self.database.write() as session:
                 if greeting.presence(session, self.clock.now(), opened.agent_id, body):

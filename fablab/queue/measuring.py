@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from fablab import audit
 from fablab.children import run_limited
 from fablab.db import Database
-from fablab.files import FileStore
+from fablab.files import path_of
 from fablab.gcode.facts import Facts, Limits, understand
 from fablab.queue import jobs
 from fablab.queue.tables import Job, JobFile
@@ -55,7 +55,7 @@ def measure(database: Database, now: Callable[[], datetime], folder: Path, sha25
     refusal: dict[str, Any] | None = None
     if not known:
         try:
-            facts = msgspec.to_builtins(reader(FileStore(folder).path(sha256)))
+            facts = msgspec.to_builtins(reader(path_of(folder, sha256)))
         except Refusal as error:
             refusal = {"code": error.code, "data": error.data}
     with database.write() as session:

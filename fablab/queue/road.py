@@ -16,6 +16,13 @@ MAY_PREPARE_AGAIN = frozenset(
 """Why an agent refuses a start that never was, and a new go may be asked for; any other reason ends the claim."""
 
 
+PASSING = frozenset(
+    {"agent_restarted", "plate_unsure", "machine_busy", "not_connected", "two_sessions", "stopping", "disk_full"}
+    | {"journal_full", "latched", "claim_old", "claim_closed", "prepare_failed", "hub_unreachable"}
+)
+"""Why a prepare may be rejected that will not be so tomorrow: the same machine may be tried again."""
+
+
 @dataclass(frozen=True)
 class Claimable:
     """What the transaction that claims has read under its locks."""
@@ -57,6 +64,7 @@ class Attempt:
     job: JobState
     freed: bool = False  # ended by a person's word, before its agent's
     facts_known: bool = False
+    journal_lost: bool = False  # its agent has another journal now, which cannot know whether it ran
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Change:
 
     run: RunEvent | None = None
     job: JobEvent | None = None
-    plate: str | None = None  # free | to_clear
+    plate: str | None = None  # free | to_clear | unsure
     prepare_again: bool = False
     not_here: str | None = None  # why the machine does not want this job again
     incident: str | None = None
@@ -83,13 +91,13 @@ def on_prepare_answer(attempt: Attempt, state: str, code: str) -> Change:
     if state == "accepted" and attempt.run is RunState.CLAIMED:
         return Change(run=RunEvent.PREPARE_TAKEN)
     if state == "rejected":
-        return replace(_released(attempt, RunEvent.REJECTED), not_here=code)
+        return replace(_released(attempt, RunEvent.REJECTED), not_here=None if code in PASSING else code)
     return NOTHING
 
 
 def on_start_answer(attempt: Attempt, state: str, code: str) -> Change:
-    """Only `rejected` says that nothing ran; what did run comes as a report of its own."""
-    if state != "rejected" or attempt.run not in {RunState.STARTING, RunState.LOST}:
+    """Only `rejected` says that nothing ran, and only by the journal that offered the token."""
+    if attempt.journal_lost or state != "rejected" or attempt.run not in {RunState.STARTING, RunState.LOST}:
         return NOTHING
     if attempt.run is RunState.STARTING and attempt.job is JobState.ASSIGNED and code in MAY_PREPARE_AGAIN:
         return Change(run=RunEvent.START_VOID, prepare_again=True)
@@ -98,7 +106,7 @@ def on_start_answer(attempt: Attempt, state: str, code: str) -> Change:
 
 def on_close_answer(attempt: Attempt, state: str, became: str) -> Change:
     """Cancel or revoke: the claim is closed in the journal, and the answer says what had become of the run."""
-    if state != "succeeded" or became != "never_started" or attempt.run not in LIVE:
+    if attempt.journal_lost or state != "succeeded" or became != "never_started" or attempt.run not in LIVE:
         return NOTHING
     return _released(attempt, RunEvent.REJECTED)
 
@@ -143,9 +151,24 @@ def on_ended(attempt: Attempt, ended: Ended) -> Change:
         }
         job = JobEvent.ENDED if open_job else None
         return Change(run=RunEvent.ENDED, job=job, plate="to_clear", keep_facts=True)
+    plate = "unsure" if ended.touched and not attempt.facts_known else None
     if attempt.freed and not attempt.facts_known:
-        return Change(keep_facts=True, review="late_facts")
-    return Change(incident="late_report")
+        return Change(keep_facts=True, review="late_facts", plate=plate)
+    return Change(incident="late_report", plate=plate)
+
+
+def on_new_journal(attempt: Attempt) -> Change:
+    """Its agent comes with another journal: what had been started is lost to it, what had not is given up."""
+    if attempt.run in {RunState.CLAIMED, RunState.PREPARING, RunState.PREPARED}:
+        return _released(attempt, RunEvent.GIVEN_UP)
+    if attempt.run not in {RunState.STARTING, RunState.RUNNING, RunState.PAUSED, RunState.LOST}:
+        return NOTHING
+    open_job = attempt.job in {JobState.ASSIGNED, JobState.RUNNING, JobState.CANCELLING}
+    return Change(
+        run=None if attempt.run is RunState.LOST else RunEvent.LOST,
+        job=JobEvent.LOST_TRACK if open_job else None,
+        incident="journal_lost",
+    )
 
 
 def on_unknown(attempt: Attempt) -> Change:
