@@ -31,6 +31,9 @@ from fablab.queue.tables import Agent, CommandIntent, MachineClaim, NotTriedAgai
 from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Site
 
+JOURNAL_LOST = "journal_lost"
+"""`Run.code` of an attempt whose agent came back with another journal: only a person can say what became of it."""
+
 
 @dataclass(frozen=True)
 class Touched:
@@ -95,7 +98,7 @@ def _answer(session: Session, now: datetime, agent: Agent, answer: Answer) -> To
     run = None if row.run_id is None else moves.lock_run(session, row.run_id)
     if run is None:
         return Touched(machines=machines)
-    attempt = _attempt(session, run)
+    attempt = attempt_of(session, run)
     change = road.NOTHING
     if row.kind == "prepare":
         change = road.on_prepare_answer(attempt, answer.state, answer.code)
@@ -124,7 +127,7 @@ def _of_run(
     machine = session.get_one(Machine, run.machine_id)
     if machine.agent_id != agent.id or body.machine != machine.id or body.claim_no != run.claim_no:
         raise Refusal("report_of_another_claim", run=run.id, claim_no=body.claim_no)
-    attempt = _attempt(session, run)
+    attempt = attempt_of(session, run)
     ended: Ended | None = None
     match body:
         case Prepared():
@@ -189,7 +192,8 @@ def carry_out(
         audit.record(session, now, actor, f"run.{change.run or 'note'}", "run", run.id, code=code)
 
 
-def _attempt(session: Session, run: Run) -> road.Attempt:
+def attempt_of(session: Session, run: Run) -> road.Attempt:
+    """The run and its job as road.py sees them."""
     job = moves.lock_job(session, run.job_id)
     freed = run.state == "ended" and run.facts is None
     return road.Attempt(

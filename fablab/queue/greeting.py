@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from fablab import audit
 from fablab.messages import VERSION, Hello, HelloAnswer, MachineSettings, Online, Report
-from fablab.queue import moves
+from fablab.queue import applying, moves, road
 from fablab.queue.incidents import note
-from fablab.queue.tables import Agent, Job, MachineClaim, Run, StoredReport
+from fablab.queue.tables import Agent, MachineClaim, Run, StoredReport
 from fablab.space.tables import Machine
 
 SUPPORTED = (VERSION,)
@@ -105,20 +105,9 @@ def _lose_runs(session: Session, now: datetime, agent: Agent, body: Hello) -> No
         if run_id in known:
             continue
         run = moves.lock_run(session, run_id)
-        job = session.get_one(Job, run.job_id)
-        if run.state != "lost":
-            moves.run(session, run, "lost", now)
-        if job.state in {"assigned", "running", "cancelling"}:
-            moves.job(job, "lost_track", now)
-        note(
-            session,
-            now,
-            "run_unknown",
-            agent.site_id,
-            machine_id=run.machine_id,
-            run_id=run.id,
-            data={"code": "new_journal"},
-        )
+        run.code = applying.JOURNAL_LOST
+        change = road.on_new_journal(applying.attempt_of(session, run))
+        applying.carry_out(session, now, f"system:agent:{agent.id}", run, change, code="new_journal")
 
 
 def _newer_boot(session: Session, report: Report) -> bool:
