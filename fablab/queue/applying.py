@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fablab import audit
@@ -19,6 +20,7 @@ from fablab.messages import (
     Prepared,
     Report,
     Resumed,
+    Revoke,
     RunUnknown,
     Started,
     StopConfirmed,
@@ -27,7 +29,7 @@ from fablab.queue import moves, road
 from fablab.queue.incidents import note
 from fablab.queue.job_states import JobState
 from fablab.queue.run_states import RunState
-from fablab.queue.tables import Agent, CommandIntent, MachineClaim, NotTriedAgain, Run, SettlementDue
+from fablab.queue.tables import Agent, CommandIntent, Job, MachineClaim, NotTriedAgain, Run, SettlementDue
 from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Site
 
@@ -176,6 +178,8 @@ def carry_out(
         moves.job(job, change.job, now)
         if job.state == "cancelled":
             moves.give_money_back(session, now, job)
+        if change.job == "restored":
+            _hold_back(session, now, actor, job)
         if change.job == "ended":
             site = session.get_one(Site, job.site_id)
             moves.settle_later(session, run, "claim_window", now + timedelta(hours=site.claim_window_h))
@@ -195,10 +199,20 @@ def carry_out(
 def attempt_of(session: Session, run: Run) -> road.Attempt:
     """The run and its job as road.py sees them."""
     job = moves.lock_job(session, run.job_id)
-    freed = run.state == "ended" and run.facts is None
-    return road.Attempt(
-        RunState(run.state), JobState(job.state), freed, run.facts is not None, run.code == JOURNAL_LOST
-    )
+    return road.Attempt(RunState(run.state), JobState(job.state), run.facts is not None, run.code == JOURNAL_LOST)
+
+
+def _hold_back(session: Session, now: datetime, actor: str, job: Job) -> None:
+    """The job waits for a person again; an attempt that was being made ready is given up."""
+    job.held_for = "restored"
+    rows = session.scalars(
+        select(Run.id).where(Run.job_id == job.id, Run.live, Run.state.in_(("claimed", "preparing", "prepared")))
+    ).all()
+    for run_id in rows:
+        run = moves.lock_run(session, run_id)
+        moves.withdraw(session, now, run.id, ("prepare",))
+        moves.order(session, now, actor, session.get_one(Machine, run.machine_id), Revoke(), run=run)
+        moves.run(session, run, "given_up", now)
 
 
 def _not_here(session: Session, now: datetime, run: Run, code: str, data: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the hub makes of the rows it sees: who may claim, and what each word of an agent changes. Pure: no row, no clock.
+"""What the hub makes of the rows it sees: who may claim, and what each word of an agent changes. Pure.
 
 The guards of the road of an order, hub's side: each was needed to keep a machine from starting twice. The agent's side
 is devices/orders.py; tests/model explores both together.
@@ -62,7 +62,6 @@ class Attempt:
 
     run: RunState
     job: JobState
-    freed: bool = False  # ended by a person's word, before its agent's
     facts_known: bool = False
     journal_lost: bool = False  # its agent has another journal now, which cannot know whether it ran
 
@@ -152,8 +151,11 @@ def on_ended(attempt: Attempt, ended: Ended) -> Change:
         job = JobEvent.ENDED if open_job else None
         return Change(run=RunEvent.ENDED, job=job, plate="to_clear", keep_facts=True)
     plate = "unsure" if ended.touched and not attempt.facts_known else None
-    if attempt.freed and not attempt.facts_known:
-        return Change(keep_facts=True, review="late_facts", plate=plate)
+    if not attempt.facts_known:
+        # it was made after all, while somebody thought that it was not: she decides again before it is made twice
+        waits = attempt.job in {JobState.QUEUED, JobState.ASSIGNED}
+        job = JobEvent.RESTORED if waits else None
+        return Change(keep_facts=True, review="late_facts", plate=plate, job=job)
     return Change(incident="late_report", plate=plate)
 
 
@@ -195,7 +197,7 @@ def on_freed(attempt: Attempt) -> Change:
 
 
 def _released(attempt: Attempt, event: RunEvent) -> Change:
-    """Nothing physical has happened: the machine is free, and the job waits again, or is over where it was cancelled."""
+    """Nothing physical has happened: the machine is free; the job waits again, or is over where it was cancelled."""
     job = {
         JobState.ASSIGNED: JobEvent.CLAIM_GIVEN_UP,
         JobState.CANCELLING: JobEvent.NOTHING_RAN,
