@@ -17,7 +17,7 @@ from fablab.web.tables import Account, SignInFailure
 MIN_PASSWORD = 10
 """Shortest password, in characters: long and easy to say beats short and odd."""
 FREE_TRIES = 5
-"""Wrong passwords before a login has to wait; an address may be wrong four times as often (a whole class behind one)."""
+"""Wrong passwords before a login has to wait; an address, with a class behind it, four times as many."""
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
 FORGET_AFTER = timedelta(hours=1)
@@ -101,7 +101,7 @@ def change_password(session: Session, now: datetime, account_id: str, old: str, 
 
 
 def reset_password(session: Session, now: datetime, actor: str, person_id: str, new: str) -> str:
-    """Give a person a new password, by staff or from the command line. Raises Refusal no_account, password_too_short."""
+    """Give a person a new password, by staff. Raises Refusal no_account, password_too_short."""
     account = session.scalar(select(Account).where(Account.person_id == person_id))
     if account is None:
         raise Refusal("no_account")

@@ -54,11 +54,16 @@ def create_app(
     live = live or connect(config, database, clock)
     app.extensions["fablab"] = context.Parts(config, database, live, drivers or {}, clock)
     i18n.set_up(app)
-    security.set_up(app, config, database, clock)
+    security.set_up(app, config, database)
     errors.set_up(app)
     templating.set_up(app)
     _register(app)
     return app
+
+
+def compose(config: Config) -> Flask:
+    """The application as `serve` runs it in each web process."""
+    return create_app(config)
 
 
 def _register(app: Flask) -> None:

@@ -51,6 +51,11 @@ class Viewer:
         return bool(self.person_id)
 
     @property
+    def full_token(self) -> bool:
+        """Whether the request came with a key that may do everything its person may."""
+        return self.token_scope == "full"  # noqa: S105
+
+    @property
     def staff(self) -> bool:
         return bool(self.roles & STAFF)
 

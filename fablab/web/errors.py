@@ -52,7 +52,7 @@ def status_of(code: str) -> int:
 def set_up(app: Flask) -> None:
     """Register the answers for refusals and for whatever else may go wrong."""
     app.register_error_handler(Refusal, refused)
-    app.register_error_handler(CSRFError, lambda error: answer("form_expired", 400))
+    app.register_error_handler(CSRFError, lambda _error: answer("form_expired", 400))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OperationalError, _database)
     app.register_error_handler(Exception, _unexpected)
@@ -86,7 +86,7 @@ def _database(error: OperationalError) -> Response:
     return answer("database_busy", 503)
 
 
-def _unexpected(error: Exception) -> Response:
+def _unexpected(_error: Exception) -> Response:
     log.exception("unexpected error on %s %s", request.method, request.path)
     return answer("server_error", 500)
 

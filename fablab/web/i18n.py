@@ -1,4 +1,4 @@
-"""The language of a page: the reader's choice, else her person's, else the browser's, else the site's. French or English.
+"""The language of a page: the reader's choice, else her person's, else the browser's, else the site's.
 
 Holds the filters that write money, hours and weights in that language; sentences for codes are fablab.sentences.
 """
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, g, request
-from flask_babel import Babel, gettext, get_locale
+from flask_babel import Babel, get_locale
 
 from fablab import sentences
 from fablab.web.context import parts, viewer, zone
+from fablab.web.text import gettext
 
 COOKIE = "language"
 TRANSLATIONS = Path(sentences.FOLDER)
@@ -30,7 +31,7 @@ def set_up(app: Flask) -> None:
     app.add_template_filter(day_and_time, "day_and_time")
     app.add_template_filter(number, "number")
     app.add_template_filter(percent, "percent")
-    app.jinja_env.globals.update(say=say, language=language, ngettext_=None)
+    app.jinja_env.globals.update(say=say, language=language)
 
 
 def choose() -> str:
@@ -122,9 +123,7 @@ def day_and_time(at: datetime | str | None) -> str:
 
 
 def _months() -> list[str]:
-    return gettext(
-        "January February March April May June July August September October November December"
-    ).split()
+    return gettext("January February March April May June July August September October November December").split()
 
 
 def person_language() -> str:

@@ -12,8 +12,8 @@ class Who(StrEnum):
 
     ANYONE = "anyone"
     SIGNED_IN = "signed_in"  # a session
-    TOKEN = "token"  # a person's full token
-    SUBMIT_TOKEN = "submit_token"  # a person's token of any scope
+    TOKEN = "token"  # noqa: S105  a person's full token
+    SUBMIT_TOKEN = "submit_token"  # noqa: S105  a person's token of any scope
     AGENT = "agent"  # an agent's own secret, checked by the endpoint itself
 
 

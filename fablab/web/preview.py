@@ -1,4 +1,4 @@
-"""Finds the picture that a slicer put into the comments of a G-code file. Pure: bytes in, bytes out, nothing decoded."""
+"""Finds the picture that a slicer put into the comments of a G-code file. Pure: bytes in, bytes out."""
 
 import base64
 import binascii
@@ -8,12 +8,14 @@ LONGEST = 400_000
 """Largest picture in bytes that is handed on."""
 WINDOW = 1_000_000
 """How much of a file's beginning is looked at."""
-_BLOCK = re.compile(rb"; thumbnail(?:_JPG)? begin ([0-9]{1,4})[xX]([0-9]{1,4}) [0-9]+\s*\n(.*?); thumbnail(?:_JPG)? end", re.S)
+_BLOCK = re.compile(
+    rb"; thumbnail(?:_JPG)? begin ([0-9]{1,4})[xX]([0-9]{1,4}) [0-9]+\s*\n(.*?); thumbnail(?:_JPG)? end", re.S
+)
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 
 
 def thumbnail(head: bytes) -> tuple[str, bytes] | None:
-    """Media type and bytes of the largest PNG or JPEG picture in the first bytes of a file; None where there is none."""
+    """Media type and bytes of the largest PNG or JPEG picture in a file's first bytes; None where there is none."""
     best: tuple[int, str, bytes] | None = None
     for found in _BLOCK.finditer(head[:WINDOW]):
         area = int(found[1]) * int(found[2])

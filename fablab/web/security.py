@@ -16,7 +16,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from fablab.clock import Clock
 from fablab.config import Config
 from fablab.db import Database
 from fablab.sentences import Refusal
@@ -32,14 +31,14 @@ CONTENT_POLICY = (
 TOKEN_USE_NOTED_EVERY = timedelta(minutes=1)
 
 
-class SignedIn(UserMixin):  # type: ignore[misc]  # the library has no types
+class SignedIn(UserMixin):
     """The account of this session as Flask-Security wants to see it: values, no row."""
 
     def __init__(self, account: Account) -> None:
-        self.id = account.id
+        self.account_id = account.id
         self.person_id = account.person_id
         self.fs_uniquifier = account.uniquifier
-        self.email = account.email
+        self.email = account.email or ""
         self.active = account.active
         self.roles: list[Any] = []  # roles are grants to the person, not to her account
 
@@ -48,13 +47,13 @@ class SignedIn(UserMixin):  # type: ignore[misc]  # the library has no types
         return self.active
 
 
-class NoRole(RoleMixin):  # type: ignore[misc]
+class NoRole(RoleMixin):
     """Flask-Security's roles are not used."""
 
     name = ""
 
 
-class AccountStore(UserDatastore):  # type: ignore[misc]
+class AccountStore(UserDatastore):
     """Finds accounts for Flask-Security, with a short session each time."""
 
     def __init__(self, database: Database) -> None:
@@ -78,7 +77,7 @@ class AccountStore(UserDatastore):  # type: ignore[misc]
         """Nothing is written through this store."""
 
 
-def set_up(app: Flask, config: Config, database: Database, clock: Clock) -> None:
+def set_up(app: Flask, config: Config, database: Database) -> None:
     """Sessions, CSRF, the permission check before each request, and the headers after it."""
     https = config.web.public_url.startswith("https://")
     app.config.update(
@@ -90,7 +89,7 @@ def set_up(app: Flask, config: Config, database: Database, clock: Clock) -> None
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a form left open over lunch still works
         WTF_CSRF_SSL_STRICT=False,
         SECURITY_PASSWORD_SALT="",
-        SECURITY_PASSWORD_HASH="argon2",
+        SECURITY_PASSWORD_HASH="argon2",  # noqa: S106  (the name of a method)
         SECURITY_PASSWORD_SINGLE_HASH=True,
         SECURITY_USE_REGISTER_V2=True,
         SECURITY_CSRF_IGNORE_UNAUTH_ENDPOINTS=False,
@@ -117,8 +116,10 @@ def check() -> AnyResponse | None:
     if rule.who in {Who.ANYONE, Who.AGENT}:
         return None
     if not viewer().signed_in:
-        if request.method == "GET" and rule.who not in {Who.TOKEN, Who.SUBMIT_TOKEN} and not request.headers.get(
-            "HX-Request"
+        if (
+            request.method == "GET"
+            and rule.who not in {Who.TOKEN, Who.SUBMIT_TOKEN}
+            and not request.headers.get("HX-Request")
         ):
             return redirect(f"/login?next={request.full_path.rstrip('?')}", 303)
         raise Refusal("not_signed_in")
@@ -160,7 +161,7 @@ def _from_session() -> Viewer:
     if not isinstance(user, SignedIn):
         return NOBODY
     with parts().database.read() as session:
-        return find_viewer(session, parts().config.site.id, user.person_id, user.id)
+        return find_viewer(session, parts().config.site.id, user.person_id, user.account_id)
 
 
 def _from_token(rule: Rule) -> Viewer:

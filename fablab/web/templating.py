@@ -3,21 +3,12 @@
 from typing import Any
 
 from flask import Flask, request, url_for
-from flask_babel import gettext
 
+from fablab.web import words
 from fablab.web.context import parts, viewer
+from fablab.web.pages.machines.show import big_state
 from fablab.web.permissions import ENDPOINTS
-from fablab.web.words import (
-    amount_kind,
-    booking_span,
-    hazard_line,
-    job_word,
-    machine_word,
-    plate_word,
-    price_line,
-    role_word,
-    run_word,
-)
+from fablab.web.text import gettext
 
 MENU = (
     "home.index",
@@ -36,16 +27,22 @@ def set_up(app: Flask) -> None:
     """Give the templates their globals."""
     app.context_processor(_about)
     app.jinja_env.globals.update(
-        amount_kind=amount_kind,
-        booking_span=booking_span,
-        hazard_line=hazard_line,
-        job_word=job_word,
-        machine_word=machine_word,
+        amount_kind=words.amount_kind,
+        booking_span=words.booking_span,
+        entry_word=words.entry_word,
+        hazard_line=words.hazard_line,
+        heat=words.heat,
+        job_word=words.job_word,
+        level_word=words.level_word,
+        machine_state=big_state,
+        machine_word=words.machine_word,
         may_open=may_open,
-        plate_word=plate_word,
-        price_line=price_line,
-        role_word=role_word,
-        run_word=run_word,
+        money_account_word=words.money_account_word,
+        price_line=words.price_line,
+        role_word=words.role_word,
+        run_word=words.run_word,
+        size_of=words.size_of,
+        why_word=words.why_word,
     )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
@@ -66,9 +63,7 @@ def menu() -> list[dict[str, Any]]:
     for endpoint in MENU:
         if may_open(endpoint):
             on = request.endpoint == endpoint or (
-                endpoint.endswith(".index")
-                and here == endpoint.split(".")[0]
-                and request.endpoint not in MENU
+                endpoint.endswith(".index") and here == endpoint.split(".")[0] and request.endpoint not in MENU
             )
             items.append({"url": url_for(endpoint), "name": _menu_name(endpoint), "on": on})
     return items

@@ -3,14 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from flask_babel import gettext, ngettext, pgettext
-
 from fablab import sentences
-from fablab.web.i18n import clock_time, day, grams, language, length, money, number, say
+from fablab.web.i18n import clock_time, day, grams, language, length, number, say
+from fablab.web.text import gettext
 
 
 def job_word(state: str, held_for: str | None = None) -> str:
-    """The state of a job as the places say it."""
+    """The state of a job as the places say it; a held one says for whom."""
+    if state == "held" and held_for == "staff":
+        return gettext("put aside")
     words = {
         "checking": gettext("being checked"),
         "draft": gettext("draft"),
@@ -27,20 +28,6 @@ def job_word(state: str, held_for: str | None = None) -> str:
         "cancelled": gettext("cancelled"),
     }
     return words.get(state, state)
-
-
-def held_word(held_for: str | None) -> str:
-    """What a held job waits for."""
-    words = {
-        "approval": gettext("somebody of the place must agree first"),
-        "payer": gettext("the person who pays must agree first"),
-        "stock": gettext("there is not enough material"),
-        "membership": gettext("the membership must be brought up to date"),
-        "quote_lapsed": gettext("the price is too old and must be made again"),
-        "staff": gettext("put aside by the place"),
-        "restored": gettext("after a restored backup somebody must look first"),
-    }
-    return words.get(held_for or "", gettext("somebody of the place must decide"))
 
 
 def run_word(state: str, result: str | None = None) -> str:
@@ -125,40 +112,83 @@ def amount_kind(kind: str | None) -> str:
     """Where a figure comes from."""
     words = {
         "measured": gettext("measured"),
-        "commanded": gettext("commanded by the lines that the machine accepted"),
+        "commanded": gettext("commanded: what the lines that the machine accepted asked for"),
         "declared": gettext("declared by a person"),
         "estimated": gettext("estimated"),
     }
     return words.get(kind or "", kind or "")
 
 
-def plate_question(state: str) -> bool:
-    return state in {"to_clear", "unsure"}
-
-
 def price_line(line: dict[str, Any]) -> str:
-    """A line of a price or a receipt: what, how much of it, at which rate, and why."""
-    code = str(line.get("code") or line.get("kind") or "")
-    quantity, unit = line.get("quantity"), line.get("unit")
-    shown = ""
-    if quantity is not None:
-        if unit in {"mg", "milligram"}:
-            shown = grams(float(quantity) / 1000)
-        elif unit in {"s", "second"}:
-            shown = length(float(quantity))
-        else:
-            shown = number(float(quantity))
+    """A line of a price or a receipt: what, and how much of it."""
+    code, quantity, unit = str(line.get("code") or ""), line.get("quantity"), line.get("unit")
     words = {
         "material": gettext("Material"),
-        "machine": gettext("Machine time"),
-        "time": gettext("Machine time"),
+        "machine_time": gettext("Machine time"),
         "setup": gettext("Setting up"),
-        "minimum": gettext("Minimum price"),
-        "ceiling": gettext("Borne by the place: never above the announced price"),
-        "failed_part": gettext("Failed part: the place's rule"),
+        "minimum": gettext("Up to the lowest price of this machine"),
+        "over_ceiling": gettext("Borne by the place: never above the announced price"),
+        "failed_part": gettext("Failed part: the rule of the house"),
     }
     name = words.get(code, code)
-    return f"{name}, {shown}" if shown else name
+    if quantity is None or unit not in {"mg", "s"}:
+        return name
+    return f"{name}, {grams(float(quantity) / 1000) if unit == 'mg' else length(float(quantity))}"
+
+
+def why_word(why: str, data: dict[str, Any] | None = None) -> str:
+    """Why a line costs what it costs, where a sentence is known for it."""
+    return say(f"why_{why}", data) if sentences.has_sentence(f"why_{why}", language()) else ""
+
+
+def entry_word(kind: str) -> str:
+    """What a movement of money was."""
+    words = {
+        "charge": gettext("Made for you"),
+        "top_up": gettext("Wallet topped up"),
+        "desk_payment": gettext("Paid at the desk"),
+        "refund": gettext("Given back"),
+        "cash_out": gettext("Paid out"),
+        "adjustment": gettext("Correction"),
+        "reversal": gettext("Undone"),
+    }
+    return words.get(kind, kind)
+
+
+def money_account_word(kind: str) -> str:
+    """An account of the place or of a person."""
+    words = {
+        "member": gettext("wallet"),
+        "to_pay_at_desk": gettext("to pay at the desk"),
+        "cash": gettext("cash box"),
+        "card": gettext("card"),
+        "bank": gettext("bank"),
+        "revenue_machine": gettext("machine time"),
+        "revenue_material": gettext("material"),
+        "revenue_other": gettext("other"),
+        "adjustment": gettext("correction"),
+        "organisation": gettext("organisation"),
+    }
+    return words.get(kind, kind)
+
+
+def heat(temperatures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Temperatures in words: nozzle, bed, chamber; with what is asked for."""
+    names = {"tool0": gettext("nozzle"), "bed": gettext("bed"), "chamber": gettext("chamber")}
+    shown = []
+    for name, value in temperatures.items():
+        actual = value["actual"] if isinstance(value, dict) else value.actual
+        target = value["target"] if isinstance(value, dict) else value.target
+        word = names.get(name) or gettext("nozzle %(n)s", n=name.removeprefix("tool"))
+        shown.append((word, f"{actual:.0f}" + (f" / {target:.0f}" if target else "") + "\u00a0°C"))
+    return shown
+
+
+def size_of(box: list[list[float]] | None) -> str | None:
+    """Width × depth × height of a box in millimetres."""
+    if not box:
+        return None
+    return " × ".join(number(high - low, 0) for low, high in zip(box[0], box[1], strict=True)) + "\u00a0mm"
 
 
 def hazard_line(hazard: dict[str, Any]) -> str:
@@ -173,28 +203,3 @@ def booking_span(starts_at: datetime, ends_at: datetime) -> str:
     return gettext(
         "%(day)s, from %(start)s to %(end)s", day=day(starts_at), start=clock_time(starts_at), end=clock_time(ends_at)
     )
-
-
-def copies(count: int) -> str:
-    return ngettext("%(num)s piece", "%(num)s pieces", count)
-
-
-__all__ = [
-    "amount_kind",
-    "booking_span",
-    "copies",
-    "hazard_line",
-    "held_word",
-    "job_word",
-    "language",
-    "level_word",
-    "machine_word",
-    "money",
-    "pgettext",
-    "plate_question",
-    "plate_word",
-    "price_line",
-    "role_word",
-    "run_word",
-    "sentences",
-]

@@ -8,13 +8,15 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from fablab.billing import ledger
-from fablab.bookings import bookings
 from fablab.notices import Notice
 from fablab.queue import summaries
 from fablab.sentences import LANGUAGES
 from fablab.space.tables import Person
+from fablab.web import reads
 from fablab.web.context import acting, now, parts, reading, site_id, viewer
 from fablab.web.i18n import COOKIE
+from fablab.web.overlay import machine_now
+from fablab.web.pages.jobs.todo import waits_for_hands
 from fablab.web.pages.login.routes import safe_path
 
 blueprint = Blueprint("home", __name__, template_folder="templates")
@@ -34,7 +36,7 @@ def index() -> str:
             "home/today.html",
             jobs=jobs,
             money=ledger.person_money(session, viewer().person_id),
-            booked=bookings.coming(session, now(), site_id=site_id(), person_id=viewer().person_id),
+            booked=reads.bookings_to_come(session, now(), site_id(), person_id=viewer().person_id),
             notices=unread(session),
             hands=_hands(session) if viewer().staff else [],
         )
@@ -70,12 +72,5 @@ def unread(session: Session) -> list[Notice]:
 
 def _hands(session: Session) -> list[dict[str, Any]]:
     """Machines that wait for somebody's hands: a go, a plate, a decision."""
-    return [machine for machine in summaries.wall(session, now(), site_id()) if _waits(machine)]
-
-
-def _waits(machine: dict[str, Any]) -> bool:
-    run = machine.get("run")
-    return machine.get("plate") != "free" or bool(machine.get("latched")) or (run or {}).get("state") in {
-        "prepared",
-        "lost",
-    }
+    wall = summaries.wall(session, now(), site_id())
+    return [machine for machine in map(machine_now, wall) if waits_for_hands(machine)]

@@ -54,9 +54,7 @@ def options(session: Session, site_id: str, person_id: str, now: Any) -> dict[st
         "machines": [(row.id, row.name) for row in machines],
         "materials": [(row.id, row.name) for row in materials],
         "colours": [(colour, colour) for colour in colours if colour],
-        "bookings": [
-            (kept.id, f"{name}, {booking_span(kept.starts_at, kept.ends_at)}") for kept, name in booked
-        ],
+        "bookings": [(kept.id, f"{name}, {booking_span(kept.starts_at, kept.ends_at)}") for kept, name in booked],
     }
 
 

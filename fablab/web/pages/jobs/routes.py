@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -15,6 +14,7 @@ from fablab.web.fragments import fragment, version
 from fablab.web.pages.jobs.forms import choices_of, options, person_of
 from fablab.web.pages.jobs.show import acts_of, job_page
 from fablab.web.pages.jobs.todo import things_to_do
+from fablab.web.text import gettext
 from fablab.web.uploads import store_upload
 
 blueprint = Blueprint("jobs", __name__, template_folder="templates")
