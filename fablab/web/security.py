@@ -34,6 +34,8 @@ TOKEN_USE_NOTED_EVERY = timedelta(minutes=1)
 class SignedIn(UserMixin):
     """The account of this session as Flask-Security wants to see it: values, no row."""
 
+    fs_uniquifier = ""
+
     def __init__(self, account: Account) -> None:
         self.account_id = account.id
         self.person_id = account.person_id
