@@ -63,6 +63,11 @@ def head() -> str:
     return _script().get_current_head() or ""
 
 
+def known_revision(name: str) -> bool:
+    """Whether this program has the step of that name."""
+    return name in {script.revision for script in _script().walk_revisions()}
+
+
 def epoch(database: Database) -> str:
     """The `db_epoch` that every message carries."""
     with database.read() as session:
@@ -116,7 +121,7 @@ def write_initial_migration(database: Database) -> Path:
 
 def _refuse_newer(database: Database) -> str | None:
     found = revision(database)
-    if found is not None and found not in {script.revision for script in _script().walk_revisions()}:
+    if found is not None and not known_revision(found):
         raise Refusal("database_too_new", found=found, needed=head())
     return found
 

@@ -6,7 +6,6 @@ millicents; a length of filament becomes an integer at the door of `filament_mg`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from msgspec import Struct
@@ -229,5 +228,6 @@ def _reduction(code: str, cents: int, why: str) -> Line:
 
 
 def _thousandths(value: float) -> int:
-    """A float that came over the wire, as an integer count of thousandths, through its shortest decimal form."""
-    return int((Decimal(repr(float(value))) * 1000).to_integral_value(ROUND_HALF_UP))
+    """A float that came over the wire as an integer count of thousandths: its exact ratio, rounded once."""
+    numerator, denominator = value.as_integer_ratio()
+    return divide_half_away(1000 * numerator, denominator)

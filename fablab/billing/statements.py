@@ -144,3 +144,8 @@ def owed_at_desk(session: Session, organisation_id: str) -> list[Owed]:
         )
         found.append(Owed(person_id=person_id, name=name, owed_cents=-int(cents), held_cents=int(held or 0)))
     return found
+
+
+def count(session: Session) -> int:
+    """How many entries the ledger has."""
+    return int(session.scalar(select(func.count()).select_from(Entry)) or 0)
