@@ -125,6 +125,7 @@ def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
         nozzle_mm_x100=machine.nozzle_mm_x100,
         volume_mm=_volume(machine),
         spool=_spool(session, machine),
+        spool_asked=machine.driver != "manual",
         priced=tariff_for(session, now, machine) is not None,
         outage=session.scalars(
             select(Outage.reason).where(Outage.machine_id == machine.id, Outage.ended_at.is_(None))

@@ -5,30 +5,33 @@ import os
 import signal
 import threading
 
-from sqlalchemy.exc import DBAPIError
-
 from fablab.bus import MqttBus, address
 from fablab.clock import SystemClock
 from fablab.config import Config
+from fablab.database import check, open_database
 from fablab.db import Database
 from fablab.ids import new_id
 from fablab.queue import measuring
-from fablab.queue.envelopes import load_directory
 from fablab.queue.loop import PAUSE_S, Hub
+from fablab.sentences import Refusal
 
 log = logging.getLogger(__name__)
 
 
 def wait_for_database(database: Database, stop: threading.Event) -> bool:
-    """Wait until the database answers with its tables; says so once. False when stopped meanwhile."""
+    """Wait until the database answers with today's tables; says so once. False when stopped meanwhile.
+
+    Raises Refusal database_too_new: no waiting helps there.
+    """
     told = False
     while not stop.is_set():
         try:
-            with database.read() as session:
-                load_directory(session)
-        except DBAPIError as error:
+            check(database)
+        except Refusal as refusal:
+            if refusal.code == "database_too_new":
+                raise
             if not told:
-                log.warning("waiting for the database: %s", str(error.orig).splitlines()[0])
+                log.warning("waiting for the database: %s %s", refusal.code, refusal.data)
             told = True
             stop.wait(PAUSE_S)
             continue
@@ -42,7 +45,7 @@ def run_hub(config: Config, stop: threading.Event | None = None) -> int:
     """The hub's process, until SIGTERM. Returns the exit status."""
     if stop is None:
         stop = _stop_on_signals()
-    database = Database(config.database_url, config.secret(config.database.password_file))
+    database = open_database(config)
     clock = SystemClock()
     if not wait_for_database(database, stop):
         return 0

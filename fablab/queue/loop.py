@@ -242,6 +242,7 @@ class Hub:
     def _report(self, opened: Opened, report: Report) -> None:
         now = self.clock.now()
         if isinstance(report.body, Hello):
+            self._load_directory()  # the epoch as it is now
             with self.database.write() as session:
                 self.lease.guard(session)
                 greeted = greeting.hello(session, now, self.directory.epoch, opened.agent_id, report, report.body)

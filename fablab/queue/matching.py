@@ -72,6 +72,7 @@ class Offer:
     max_bed_c: float | None = None
     tools: int = 1
     spool: Spool | None = None
+    spool_asked: bool = True  # False: a person feeds it and says what she took
     allowed_hazards: frozenset[str] = frozenset()
     priced: bool = True  # a tariff is valid
     outage: str | None = None  # the reason, in the words of who declared it
@@ -163,7 +164,7 @@ def _by_heat(needs: Needs, offer: Offer) -> list[Reason]:
 def _by_material(needs: Needs, offer: Offer) -> list[Reason]:
     spool = offer.spool
     if spool is None:
-        if needs.material_id is None and needs.filament_mg == 0:
+        if not offer.spool_asked or (needs.material_id is None and needs.filament_mg == 0):
             return []
         return [Reason("no_spool", {"wanted": needs.material_id or ""})]
     if needs.material_id is not None and spool.material_id != needs.material_id:

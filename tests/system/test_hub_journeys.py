@@ -1,5 +1,6 @@
 """Every way of a job from the file to the settled bill, on a real database, with a scripted agent."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,26 @@ from fablab.messages import Cancel, Cleared, Prepare, Revoke, Start
 from fablab.queue import claims, jobs, runs
 from fablab.sentences import Refusal
 from tests.builders_world import World
+from tests.servers import PostgreSQL, start_postgresql
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    started = start_postgresql(tmp_path_factory.mktemp("postgresql"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "sqlite":
+        made = World(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("server")
+        made = World(tmp_path, server.new_database(), server.password)
+    yield made
+    made.hub.lease.release()
+    made.database.dispose()
 
 
 def test_from_the_file_to_the_settled_bill(world: World) -> None:

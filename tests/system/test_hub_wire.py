@@ -1,5 +1,6 @@
 """The hub on an unkind wire: lost, repeated, late, forged, malformed; restarts of the agent; another card."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,26 @@ from fablab.queue.tables import CommandIntent, IncidentRow, Job, Run, StoredRepo
 from tests.builders_agent import AT, SITE
 from tests.builders_hub import EPOCH, KEY
 from tests.builders_world import World
+from tests.servers import PostgreSQL, start_postgresql
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    started = start_postgresql(tmp_path_factory.mktemp("postgresql"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "sqlite":
+        made = World(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("server")
+        made = World(tmp_path, server.new_database(), server.password)
+    yield made
+    made.hub.lease.release()
+    made.database.dispose()
 
 
 def test_reports_in_the_wrong_order_are_applied_in_the_right_one(world: World) -> None:
