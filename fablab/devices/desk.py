@@ -82,8 +82,10 @@ class Desk:
             case SwitchOn():
                 self._ask(command, c.Switch(True, command.body.seconds))
             case ReleaseStop():
-                m.halted = ""
                 m.site.reporter.say(answer_to(command, "succeeded"), also=partial(m.update, latched=False))
+                if m.halted:
+                    m.halted = ""
+                    m.reopen()  # a firmware that has stopped itself needs a reset and a new hello
             case Cleared():
                 m.site.reporter.say(answer_to(command, "succeeded"), also=partial(m.update, plate_unsure=""))
             case _:
@@ -212,37 +214,53 @@ class Desk:
 
     # ---- after a restart
 
+    def give_up(self, code: str) -> None:
+        """A started run whose machine cannot go on without us is over: reported failed, and cooled on first contact."""
+        m = self._m
+        run = m.row.started_run
+        if run and m.book is None:
+            book = self._take_up()
+            m.cool_first = True
+            self._tell([c.RunEnded(run, "failed", accepted=book.accepted, code=code)])
+
     def adopt(self) -> None:
         """A started run without an end: the machine is asked what became of it, and nothing is started again."""
-        m, row = self._m, self._m.row
-        if not row.started_run or m.book is not None:
+        m = self._m
+        run = m.row.started_run
+        if not run or m.book is not None:
             return
+        book = self._take_up()
+        lines = iter(()) if m.index is None else m.index.lines()
+        try:
+            self._tell(m.hosting.ask(c.Adopt(run, lines, book.facts.total_lines)))
+        except c.Refused as refused:
+            m.site.reporter.say(RunUnknown(run=run, machine=m.id, claim_no=book.facts.claim_no, code=refused.code))
+        except OSError:
+            m.line_dead()
+
+    def _take_up(self) -> RunBook:
+        """The run as the journal knows it. What it counts from now on comes on top."""
+        m, row = self._m, self._m.row
         m.open_index(row.path)
         total = 0 if m.index is None else m.index.total
         facts = RunFacts(row.started_run, m.id, row.started_claim, row.job, row.payer, row.started_command, total)
-        m.book = RunBook(
+        book = RunBook(
             facts, m.filament(), m.site.speed, row.seconds, row.paused_s, row.staff_paused_s, row.line, adopted=True
         )
+        m.book = book
         known = m.journal.command(row.started_command)
-        if known is None or known.state == "accepted":
-            # killed before the machine was seen to begin: the start order waits for its answer still
-            m.waiting.append(
-                Command(
-                    id=row.started_command,
-                    machine=m.id,
-                    run=row.started_run,
-                    claim_no=row.started_claim,
-                    term=0,
-                    body=Start(token=""),
-                )
-            )
-            m.book.count_from(m.now())
-        else:
-            m.book.begin(m.now())
-        lines = iter(()) if m.index is None else m.index.lines()
-        try:
-            self._tell(m.hosting.ask(c.Adopt(row.started_run, lines, total)))
-        except c.Refused as refused:
-            m.site.reporter.say(
-                RunUnknown(run=row.started_run, machine=m.id, claim_no=row.started_claim, code=refused.code)
-            )
+        if known is not None and known.state != "accepted":
+            book.begin(m.now())
+            return book
+        # killed before the machine was seen to begin: the start order waits for its answer still
+        book.count_from(m.now())
+        start = Command(
+            id=row.started_command,
+            machine=m.id,
+            run=row.started_run,
+            claim_no=row.started_claim,
+            term=0,
+            body=Start(token=""),
+        )
+        m.waiting.append(start)
+        return book

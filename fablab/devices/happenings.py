@@ -56,6 +56,7 @@ class Happenings:
                 m.halted = event.code or "halted"
                 m.site.reporter.say(self._incident("machine_halted", why=event.code, text=event.text[:500]))
             case c.WasReset():
+                m.ready, m.offline = False, "greeting"
                 m.picture.warn("was_reset")
             case c.Power():
                 self._power(event)
@@ -75,7 +76,7 @@ class Happenings:
         if m.cool_first:
             m.cool_first = False
             log.warning("%s: was hot without a run: heaters off", m.id)
-            self.take(m.hosting.ask(c.HeatersOff()))
+            m.later(m.heaters_off)
         if not m.row.latched:
             m.halted = ""
         if event.foreign and event.foreign != m.foreign:

@@ -5,7 +5,7 @@ Owned by the worker's thread; whatever another thread wants goes through `later`
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fablab.devices.journal import Journal, Position
 from fablab.devices.orders import View
 from fablab.devices.picture import Frame, Picture, snapshot
 from fablab.devices.preparing import Preparer, Readied, open_index
+from fablab.devices.protocols.contract import Event, HeatersOff, Refused
 from fablab.devices.reporter import Reporter, answer_to
 from fablab.devices.runbook import Filament, RunBook
 from fablab.gcode.index import IndexedFile
@@ -51,7 +52,9 @@ class Next:
 
 @dataclass
 class Machine:
-    """One machine. `later` hands a call to the worker's thread; `line_dead` asks the worker to close and reopen."""
+    """One machine. `later` hands a call to the worker's thread; `line_dead` and `reopen` ask the
+    worker to close and open again, with a pause or at once; `tell` takes the events that an order caused.
+    """
 
     site: Site
     settings: MachineSettings
@@ -60,6 +63,8 @@ class Machine:
     host_death: str
     later: Callable[[Callable[[], None]], None]
     line_dead: Callable[[], None]
+    reopen: Callable[[], None]
+    tell: Callable[[Sequence[Event]], None]
     picture: Picture = field(default_factory=Picture)
     up: bool = False  # the transport is open
     ready: bool = False  # and the machine takes orders
@@ -172,6 +177,17 @@ class Machine:
         if self.next is not None:
             self.next.stop.set()
             self.next = None
+
+    def heaters_off(self) -> None:
+        """Cool a machine on which no run of ours is."""
+        if self.book is not None or not self.up:
+            return
+        try:
+            self.tell(self.hosting.ask(HeatersOff()))
+        except Refused as refused:
+            log.warning("%s: heaters off was refused: %s", self.id, refused.code)
+        except OSError:
+            self.line_dead()
 
     # ---- looks
 

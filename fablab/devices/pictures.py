@@ -10,8 +10,10 @@ from fablab.devices.worker import Worker
 from fablab.messages import StateSnapshot
 
 TELEMETRY_S = 1.0
+DRAWS_W = 20.0
+"""From here on a machine behind a plug is doing something."""
 RUNNING_S = 10.0
-"""A retained picture of a running machine is never older than this."""
+"""A retained picture of a machine whose numbers move is never older than this."""
 
 
 class Pictures:
@@ -37,7 +39,8 @@ class Pictures:
                 continue
             key = _key(full)
             last, at = self._last.get(full.machine, ((), 0.0))
-            stale = bool(full.run) and now - at >= RUNNING_S
+            moves = bool(full.run or full.temperatures) or full.watts is not None
+            stale = moves and now - at >= RUNNING_S
             if everything or key != last or stale:
                 topic = topics.state(self._site, full.machine)
                 if self._wire.publish(topic, full, retain=True):
@@ -59,4 +62,5 @@ def _key(full: StateSnapshot) -> tuple[object, ...]:
     return (
         *(full.journal_id, full.boot_no, full.state, full.code, full.run, full.latched, full.stop_no, full.firmware),
         *(full.warnings, full.prompt, full.relay_on, full.layer, targets),
+        full.watts is not None and full.watts >= DRAWS_W,
     )

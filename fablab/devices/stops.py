@@ -52,6 +52,8 @@ class Stops:
                     self._tell(self._m.hosting.ask(c.Cancel()))
                 except c.Refused as refused:
                     self._m.settle(command, "failed", refused.code)
+                except OSError:
+                    self._m.line_dead()
 
     def _act(self, command: Command, started: bool) -> list[c.Event]:
         m = self._m

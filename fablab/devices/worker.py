@@ -30,6 +30,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 SAFE_POINT_S = 20.0
 """How long a stopping service waits for a cancelled run to end in order."""
 COOL_S = 3.0
+HELLO_S = 8.0
 SURVIVES = frozenset({"octoprint", "manual"})
 """Drivers whose run goes on without us: a service stop leaves it alone, and the next start finds it again."""
 
@@ -41,7 +42,15 @@ class Worker(threading.Thread):
         super().__init__(name=f"machine {settings.id}", daemon=True)
         self.hosting = Hosting(hosted.engine, hosted.transport, site.clock)
         self.machine = Machine(
-            site, settings, self.hosting, hosted.profile, hosted.host_death, self.later, self._line_dead
+            site,
+            settings,
+            self.hosting,
+            hosted.profile,
+            hosted.host_death,
+            self.later,
+            self._line_dead,
+            self._reopen,
+            self._tell,
         )
         self._happenings = Happenings(self.machine)
         self._desk = Desk(self.machine, self._tell)
@@ -89,6 +98,8 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """Until `halt`. What raises here is a fault of ours: the supervisor starts the machine's worker again."""
         try:
+            if self.machine.settings.driver not in SURVIVES:
+                self._desk.give_up("host_restarted")
             while not self._halting:
                 self._once(STEP_S)
             if not self._now.is_set():
@@ -175,10 +186,15 @@ class Worker(threading.Thread):
     def _line_dead(self) -> None:
         self._dead = True
 
-    def _close(self, code: str) -> None:
+    def _reopen(self) -> None:
+        """Close now and open at once."""
+        self._close("greeting", quietly=True)
+        self._pause = self._next_try = 0.0
+
+    def _close(self, code: str, quietly: bool = False) -> None:
         """The line is gone; try again after a pause that grows."""
         m = self.machine
-        if not self._down_logged:
+        if not self._down_logged and not quietly:
             log.warning("%s: no link: %s", m.id, code)
             self._down_logged = True
         with contextlib.suppress(OSError):
@@ -205,6 +221,10 @@ class Worker(threading.Thread):
                     self._tell(self.hosting.ask(c.Cancel()))
             limit = m.now() + SAFE_POINT_S if self._halting == "abort" else float("inf")
             self._until(lambda: m.book is None, limit)
+        if m.book is None and m.row.hot and not m.ready:
+            self._next_try = 0.0
+            if m.up or self._open():  # the journal calls it hot: heaters off is worth a last try
+                self._until(lambda: m.ready, m.now() + HELLO_S)
         if m.book is None and m.up and (m.picture.hot or m.row.hot):
             with contextlib.suppress(c.Refused, OSError):
                 self._tell(self.hosting.ask(c.HeatersOff()))
