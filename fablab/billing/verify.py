@@ -110,17 +110,16 @@ def _holds(session: Session) -> list[Problem]:
 
 def _charges(session: Session) -> list[Problem]:
     """The lines of a receipt sum to what was taken, and only one charge of a run stands."""
-    taken = dict(
-        session.execute(
-            select(Posting.entry_id, func.sum(-Posting.amount_cents))
-            .join(LedgerAccount, LedgerAccount.id == Posting.account_id)
-            .where(LedgerAccount.kind.in_(("member", "to_pay_at_desk")))
-            .group_by(Posting.entry_id)
-        ).tuples()
+    rows = session.execute(
+        select(Posting.entry_id, func.sum(Posting.amount_cents))
+        .join(LedgerAccount, LedgerAccount.id == Posting.account_id)
+        .where(LedgerAccount.kind.in_(("member", "to_pay_at_desk")))
+        .group_by(Posting.entry_id)
     )
+    taken = {entry: -int(cents) for entry, cents in rows}
     found = []
     for entry in session.scalars(select(Entry).where(Entry.kind == "charge")):
-        cents, lines = int(taken.get(entry.id) or 0), sum(line["cents"] for line in entry.data.get("lines", []))
+        cents, lines = taken.get(entry.id, 0), sum(line["cents"] for line in entry.data.get("lines", []))
         if not cents == lines == entry.data.get("total_cents"):
             found.append(Problem("charge_lines_differ", entry.id, {"cents": cents, "lines_cents": lines}))
     return found
