@@ -8,6 +8,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 RESEND_S = 10.0
 DISK_S = 5.0
+FILES_S = 3600.0
+KEEP_FILES = timedelta(days=2)
+"""A job file that no run needs stays this long: a reprint needs not fetch it again."""
 PATIENCE_S = 24.0
 """How long a graceful stop may take with on_stop = abort."""
 CONFIGURED = "configure"
@@ -74,7 +78,9 @@ class Agent:
         self.wire = Wire(bus, token.key, journal)
         self.presence = Presence(self.wire, clock, self._site, self._id, self._hello)
         self.reporter = Reporter(journal, clock, self._send)
-        files = FilesClient(config.agent.hub_url, config.resolve(config.agent.journal).parent / "job-files")
+        self._files = files = FilesClient(
+            config.agent.hub_url, config.resolve(config.agent.journal).parent / "job-files"
+        )
         shared = Site(
             self.reporter, Preparer(files, read), clock, config.agent.speed, self.blocked, lambda: journal.term
         )
@@ -84,7 +90,7 @@ class Agent:
         self._heard_of: set[str] = set()
         self._stopping = threading.Event()
         self._disk_full = False
-        self._due = {"second": 0.0, "resend": 0.0, "disk": 0.0}
+        self._due = {"second": 0.0, "resend": 0.0, "disk": 0.0, "files": 0.0}
 
     # ---- life
 
@@ -318,6 +324,10 @@ class Agent:
                 self._resend(self.journal.applied)
         if now >= self._due["disk"]:
             self._look_at_disk()
+        if now >= self._due["files"]:
+            self._due["files"] = now + FILES_S
+            keep = {Path(row.path) for row in self.journal.machines() if row.path}
+            self._files.forget(keep, (self._clock.now() - KEEP_FILES).timestamp())
 
     def _write_positions(self) -> None:
         positions = [p for worker in self.supervisor.workers() if (p := worker.latest_position) is not None]

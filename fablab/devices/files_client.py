@@ -15,8 +15,8 @@ import httpx
 
 from fablab.refusals import Refusal
 
-CHUNK = 256 * 1024
 TRIES = 6
+"""Tries in a row that bring nothing; a poor line may break as often as it likes while it brings something."""
 MAX_BYTES = 1024 * 1024 * 1024
 """No order is believed that asks for more."""
 PATIENCE = httpx.Timeout(10.0, read=30.0)
@@ -71,17 +71,25 @@ class FilesClient:
             part.unlink(missing_ok=True)
         return target
 
-    def forget(self, keep: set[str]) -> None:
-        """Delete files and their indexes that no run needs; `keep` are paths."""
-        for file in self._folder.iterdir():
-            if str(file.with_suffix("").with_suffix("")) not in {str(Path(k).with_suffix("")) for k in keep}:
+    def forget(self, keep: set[Path], before: float) -> int:
+        """Delete files, with their indexes, that are not in `keep` and were written before that instant.
+
+        `before` is in seconds since 1970. Returns how many were deleted.
+        """
+        gone = 0
+        for file in self._folder.glob("*.gcode"):
+            if file not in keep and file.stat().st_mtime < before:
                 file.unlink(missing_ok=True)
+                file.with_suffix(".index").unlink(missing_ok=True)
+                gone += 1
+        return gone
 
     def _fetch_into(self, part: Path, wanted: Wanted, stop: threading.Event) -> None:
         url = self._url(wanted.path)
         last = ""
         with httpx.Client(timeout=PATIENCE, follow_redirects=False, trust_env=False) as client:
-            for attempt in range(TRIES):
+            attempt, reached = 0, 0
+            while attempt < TRIES:
                 if stop.is_set():
                     raise Abandoned
                 try:
@@ -89,8 +97,9 @@ class FilesClient:
                     return
                 except httpx.HTTPError as error:
                     last = type(error).__name__
-                if attempt + 1 < TRIES:
-                    self._pause(min(8.0, 0.5 * 2**attempt))
+                there = part.stat().st_size if part.exists() else 0
+                attempt, reached = (0 if there > reached else attempt + 1), there
+                self._pause(min(8.0, 0.5 * 2**attempt))
         raise Refusal("hub_unreachable", url=self._hub, why=last)
 
     def _continue(self, client: httpx.Client, url: str, part: Path, wanted: Wanted, stop: threading.Event) -> None:
@@ -117,7 +126,7 @@ class FilesClient:
         with part.open("r+b" if part.exists() else "wb") as out:
             out.truncate(begin)
             out.seek(begin)
-            for chunk in answer.iter_bytes(CHUNK):
+            for chunk in answer.iter_raw():
                 if stop.is_set():
                     raise Abandoned
                 written += len(chunk)

@@ -132,14 +132,14 @@ class Worker(threading.Thread):
             self._desk.renew()
             return
         self._do_tasks()
+        if self._dead:
+            self._close("link_lost")
         if not self.machine.up:
             return
         try:
             self._tell(self.hosting.step(timeout))
         except OSError as error:
             self._close(_code(error))
-        if self._dead:
-            self._close("link_lost")
         self._desk.renew()
 
     def _open(self) -> bool:
@@ -199,7 +199,7 @@ class Worker(threading.Thread):
             self._down_logged = True
         with contextlib.suppress(OSError):
             self.hosting.close()
-        m.up = m.ready = False
+        m.up = m.ready = self._dead = False
         m.offline = code
         m.picture.forget()
         self._pause = min(LONGEST_PAUSE_S, self._pause * 2 or FIRST_PAUSE_S)
