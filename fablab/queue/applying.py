@@ -79,11 +79,27 @@ def put_to_a_person(session: Session, now: datetime, agent: Agent, report: Repor
     )  # fmt: skip
     run = session.get(Run, run_id) if run_id else None
     if run is None:
-        return Touched(machines=frozenset({machine_id} - {""}))
+        return _of_no_run(session, now, agent, report.body)
     job = moves.lock_job(session, run.job_id)
     if job.state in {"assigned", "running", "cancelling", "to_judge"}:
         moves.job(job, "lost_track")
     return Touched(frozenset({job.id}), frozenset({run.machine_id}))
+
+
+def _of_no_run(session: Session, now: datetime, agent: Agent, body: object) -> Touched:
+    """A run that a restored database has never heard of: something lies there, and its job may have been made."""
+    machine_id = str(getattr(body, "machine", ""))
+    if not isinstance(body, Ended) or not body.touched:
+        return Touched(machines=frozenset({machine_id} - {""}))
+    _own_machine(session, agent, machine_id)
+    claim = moves.lock_claim(session, machine_id)
+    if claim.plate == "free":
+        claim.plate, claim.plate_run_id = "unsure", None
+    job = session.get(Job, body.job, with_for_update=True, populate_existing=True)
+    if job is not None and job.state in {"queued", "assigned"}:
+        moves.job(job, "restored")
+        _hold_back(session, now, f"system:agent:{agent.id}", job)
+    return Touched(frozenset({body.job} - {""}), frozenset({machine_id}))
 
 
 def _answer(session: Session, now: datetime, agent: Agent, answer: Answer) -> Touched:
