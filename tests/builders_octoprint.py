@@ -46,9 +46,9 @@ class GcodeFile:
         return Print(run, self.lines(), self.total, str(self.path))
 
 
-def write_gcode(path: Path, count: int, speed: int, head: Sequence[str] = ()) -> GcodeFile:
-    """`count` moves of 2 mm at `speed` mm/min; 600 takes 0.2 s for each."""
-    moves = [f"G1 X{2 * (n % 2)} E{n / 100:.2f} F{speed}" for n in range(1, count + 1)]
+def write_gcode(path: Path, count: int, dwell_ms: int = 0, head: Sequence[str] = ()) -> GcodeFile:
+    """`count` lines, every second one a move of 2 mm, the others a wait of `dwell_ms`."""
+    moves = [f"G4 P{dwell_ms}" if n % 2 else f"G1 X{n % 4} E0.02 F60000" for n in range(count)]
     text = "\n".join([*head, "G28", "M83", *moves])
     path.write_text(text + "\n")
     return GcodeFile(path, len(text.splitlines()))

@@ -44,13 +44,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OctoPrint]:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> GcodeFile:
-    return write_gcode(tmp_path / "quick.gcode", 300, 60_000)
+    return write_gcode(tmp_path / "quick.gcode", 300)
 
 
 @pytest.fixture
 def slow(tmp_path: Path) -> GcodeFile:
-    """Minutes long, when nobody stops it."""
-    return write_gcode(tmp_path / "slow.gcode", 900, 600)
+    """A minute and a half long, when nobody stops it."""
+    return write_gcode(tmp_path / "slow.gcode", 900, dwell_ms=200)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_pause_resume_and_cancel(octo: Watched, server: OctoPrint, slow: GcodeFi
 
 def test_a_cancel_during_heat_up(octo: Watched, tmp_path: Path) -> None:
     # the Virtual Printer heats by 1 °C a second and knows no M108, which OctoPrint sends to end the wait
-    file = write_gcode(tmp_path / "hot.gcode", 5, 6000, head=("M109 S29",))
+    file = write_gcode(tmp_path / "hot.gcode", 5, head=("M109 S29",))
     octo.ask(file.order("heating"))
     octo.until(Temperatures, when=lambda seen: (seen.values["tool0"][1] or 0) == 29)
     octo.ask(Cancel())
