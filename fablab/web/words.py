@@ -193,7 +193,8 @@ def size_of(box: list[list[float]] | None) -> str | None:
 
 def hazard_line(hazard: dict[str, Any]) -> str:
     """A finding in a file, in words, with its line."""
-    text = say(str(hazard.get("reason") or hazard.get("code")), {**hazard.get("data", {}), **hazard})
+    reason = str(hazard.get("reason") or "unknown_command")
+    text = say(f"hazard_{reason}", {**hazard, **hazard.get("data", {})})
     line = hazard.get("line")
     return gettext("Line %(line)s: %(text)s", line=line, text=text) if line else text
 
