@@ -12,8 +12,7 @@ def canonical(world: World, left: tuple[str, ...], blind: str | None) -> World:
         world = _forget_applied(world._replace(backup=None))
     if not {"new_card", "old_card"} & set(left) and blind != "known":
         world = _forget_known(world._replace(card=None))
-    world = _forget_runs(world)
-    return _rename(world)
+    return _rename(_count_again(_forget_runs(world)))
 
 
 def _forget_applied(world: World) -> World:
@@ -51,6 +50,50 @@ def _forget_runs(world: World) -> World:
         once_started=frozenset(key for key in journal.once_started if key in named),
     )
     return world._replace(rows=rows, journal=journal, started=frozenset(key for key in world.started if key in named))
+
+
+def _count_again(world: World) -> World:
+    """Claim and stop numbers only matter by their order: the smallest ones that keep it."""
+    claims: set[int] = {world.memory.claim, *(order.claim_no for order in world.wire)}
+    stops: set[int] = {order.stop_no for order in world.wire}
+    for rows in (world.rows, world.backup):
+        if rows is not None:
+            claims |= {rows.claim_no, *(run.claim_no for run in rows.runs)}
+            stops.add(rows.stop_no)
+    for journal in (world.journal, world.card):
+        if journal is not None:
+            claims |= {journal.highest, journal.started_claim, *(claim for _, claim in journal.closed)}
+            claims |= {int(r[2]) for r in journal.reports if r[0] in {"prepared", "started", "ended"}}  # type: ignore[call-overload]
+            stops.add(journal.stop_no)
+    claim = {old: new for new, old in enumerate(sorted(claims - {0}), start=1)} | {0: 0}
+    stop = {old: new for new, old in enumerate(sorted(stops - {0}), start=1)} | {0: 0}
+
+    def rows_of(rows: Rows) -> Rows:
+        runs = tuple(run._replace(claim_no=claim[run.claim_no]) for run in rows.runs)
+        return rows._replace(runs=runs, claim_no=claim[rows.claim_no], stop_no=stop[rows.stop_no])
+
+    def report_of(report: tuple[object, ...]) -> tuple[object, ...]:
+        if report[0] not in {"prepared", "started", "ended"}:
+            return report
+        return (*report[:2], claim[report[2]], *report[3:])  # type: ignore[index]
+
+    def journal_of(journal: Journal) -> Journal:
+        return journal._replace(
+            highest=claim[journal.highest],
+            stop_no=stop[journal.stop_no],
+            started_claim=claim[journal.started_claim],
+            closed=frozenset((key, claim[number]) for key, number in journal.closed),
+            reports=tuple(map(report_of, journal.reports)),
+        )
+
+    return world._replace(
+        rows=rows_of(world.rows),
+        backup=None if world.backup is None else rows_of(world.backup),
+        wire=frozenset(o._replace(claim_no=claim[o.claim_no], stop_no=stop[o.stop_no]) for o in world.wire),
+        journal=journal_of(world.journal),
+        card=None if world.card is None else journal_of(world.card),
+        memory=world.memory._replace(claim=claim[world.memory.claim]),
+    )
 
 
 def _runs_of(journal: Journal) -> set[int]:

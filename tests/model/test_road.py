@@ -46,3 +46,13 @@ def test_two_faults_of_the_long_kind(pair: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("triple", list(combinations_with_replacement(QUICK, 3)), ids="+".join)
 def test_three_faults(triple: tuple[str, ...]) -> None:
     check(triple)
+
+
+@pytest.mark.parametrize(
+    ("guard", "fault"),
+    [("highest_claim", "give_up"), ("machine_busy", "restore"), ("token", "new_card"), ("job_not_queued", "restore")],
+)
+def test_a_guard_taken_away_lets_harm_happen(guard: str, fault: str) -> None:
+    """If the walk found nothing here, it would find nothing anywhere."""
+    seen = walk((fault,), guard)
+    assert seen.broken or seen.stuck
