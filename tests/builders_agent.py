@@ -128,7 +128,7 @@ class ScriptedAgent:
             )
         )
 
-    def prepare(self, token: str = "token-1", valid_s: int = 900) -> Command:
+    def prepare(self, token: str = "token-1", valid_s: int = 900) -> Command:  # noqa: S107 — no password
         """Take the newest prepare and offer a token for it."""
         order = self.last(Prepare)
         self.answer(order, "accepted")

@@ -2,10 +2,9 @@
 
 from datetime import UTC, date, datetime
 
-import fablab.audit
-import fablab.notices  # noqa: F401  (their tables belong to the metadata)
 from fablab.billing.tables import Lot, Material, StockMove, Tariff
-from fablab.db import Base, Database, Meta
+from fablab.database import upgrade
+from fablab.db import Database, Meta
 from fablab.queue.tables import Agent, MachineClaim
 from fablab.space.tables import Grant, Machine, Membership, Organisation, Person, Site
 
@@ -15,11 +14,11 @@ EPOCH = "epoch-1"
 
 
 def make_database(url: str, password: str | None = None) -> Database:
-    """Tables without migrations or triggers, and the lab below."""
+    """Tables with their guards, as an upgrade makes them, and the lab below."""
     database = Database(url, password)
-    Base.metadata.create_all(database.engine)
+    upgrade(database)
     with database.write() as session:
-        session.add(Meta(key="db_epoch", value=EPOCH))
+        session.get_one(Meta, "db_epoch").value = EPOCH
         session.add(Organisation(id="asso", name="Asso", currency="EUR"))
         session.flush()
         session.add(
