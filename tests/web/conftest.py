@@ -122,7 +122,7 @@ class Browser:
 
 def good_file() -> bytes:
     """A small real slicer's file."""
-    return min(GCODE.glob("*pla*.gcode"), key=lambda file: file.stat().st_size).read_bytes()
+    return (GCODE / "cube-pla-mk3.gcode").read_bytes()
 
 
 @pytest.fixture
