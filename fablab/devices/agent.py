@@ -27,7 +27,7 @@ from fablab.devices.pictures import Pictures
 from fablab.devices.preparing import Preparer, Read, read_in_child
 from fablab.devices.presence import Presence
 from fablab.devices.reporter import Reporter, answer_to, report_of
-from fablab.devices.restart import settle_unfinished, unsure_plates
+from fablab.devices.restart import open_journal, settle_unfinished, unsure_plates
 from fablab.devices.supervisor import Build, Supervisor
 from fablab.devices.wire import Wire
 from fablab.messages import (
@@ -285,6 +285,7 @@ class Agent:
             ),
             settings_revision=self._configured().revision,
             settings=self.config.machines,
+            previous_journal=self.journal.given_up,
         )
         report = Report(
             journal_id=self.journal.journal_id, seq=0, boot_no=self.journal.boot_no, agent=self._id,
@@ -345,7 +346,7 @@ class Agent:
 def run_agent(config: Config) -> int:
     """Be the agent of fablab.toml until SIGTERM or SIGINT; the second one means now. Returns the exit status."""
     token = load_token(config.resolve(config.agent.token_file))
-    journal = Journal(config.resolve(config.agent.journal), SystemClock().now())
+    journal = open_journal(config.resolve(config.agent.journal), SystemClock().now())
     clock = SystemClock(not_before=journal.last_time)
     where = address(
         config.broker.url, host=config.broker.host, port=config.broker.port, password=token.mqtt_password,

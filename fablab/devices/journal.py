@@ -108,6 +108,8 @@ class Journal:
         self.path = path
         self.fresh = not path.exists()
         """Whether the file is new: a new card, or a first start."""
+        self.given_up = False
+        """Whether an older journal lay here and could not be read."""
         self._lock = threading.RLock()
         self._depth = 0
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +132,12 @@ class Journal:
         (level,) = self._db.execute("PRAGMA synchronous").fetchone()
         if level != 2:
             raise RuntimeError("the journal is not synchronous=FULL")
+
+    def check(self) -> None:
+        """Raises sqlite3.DatabaseError where the file is damaged."""
+        found = self._query("PRAGMA quick_check(1)")
+        if found != [("ok",)]:
+            raise sqlite3.DatabaseError(str(found))
 
     def _create(self, now: datetime) -> None:
         there = self._db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
@@ -263,12 +271,6 @@ class Journal:
             columns = ", ".join(f"{key} = ?" for key in values)
             plain = [int(value) if isinstance(value, bool) else value for value in values.values()]
             self._db.execute(f"UPDATE machines SET {columns} WHERE machine = ?", (*plain, machine))  # noqa: S608
-
-    def raise_stop_no(self, machine: str, stop_no: int) -> int:
-        """The machine's stop number is at least this; returns what it is now."""
-        now = max(self.machine(machine).stop_no, stop_no)
-        self.update_machine(machine, stop_no=now)
-        return now
 
     def forget_start(self, machine: str) -> None:
         """The started run has a reported end."""

@@ -1,14 +1,40 @@
 """What an agent owes after a restart: an answer to orders that were accepted and not done, and doubts about plates."""
 
+import logging
+import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from fablab.devices.drivers import REGISTRY, Capability
+from fablab.devices.journal import Journal
 from fablab.devices.reporter import Reporter
 from fablab.messages import Answer, MachineSettings, Nature, PlateUnsure
 
+log = logging.getLogger(__name__)
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def open_journal(path: Path, now: datetime) -> Journal:
+    """The journal, or a new one beside a damaged one, which is kept for whoever wants to look into it.
+
+    Raises sqlite3.OperationalError where there is no room or no right to write: a new file would not help.
+    """
+    try:
+        journal = Journal(path, now)
+        journal.check()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        log.error("the journal is damaged (%s): a new one begins, and each plate must be looked at", error)
+        for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            if file.exists():
+                file.replace(file.with_name(f"{file.name}.damaged-{now:%Y%m%dT%H%M%S}"))
+        journal = Journal(path, now)
+        journal.given_up = True
+    return journal
 
 
 def settle_unfinished(reporter: Reporter, only: str | None = None) -> None:

@@ -3,6 +3,7 @@
 The engine is a stand-in that takes lines when the test lets it; file, index, journal and wire are real.
 """
 
+import itertools
 import select
 import threading
 import time
@@ -22,6 +23,7 @@ from fablab.devices.journal import Journal
 from fablab.devices.protocols import contract as c
 from fablab.messages import (
     Cancel,
+    EmergencyStop,
     Ended,
     MachineSettings,
     Pause,
@@ -381,3 +383,53 @@ def test_a_machine_that_cannot_be_reached_is_offline_and_comes_back(lab: Lab, un
         until(lambda: lab.hub.state("mk3") == "offline" and lab.hub.states["mk3"].code == "port_gone")
         lab.wire.unreachable = False
         until(lambda: lab.hub.state("mk3") == "idle", seconds=20)
+
+
+def test_a_stop_passes_orders_that_wait_for_their_turn(lab: Lab, until: Until) -> None:
+    with lab.agent() as agent:
+        until(lambda: lab.hub.state("mk3") == "idle")
+        worker = agent.supervisor.worker("mk3")
+        assert worker is not None
+        turns: list[float] = []
+        gate = threading.Event()
+
+        def slow() -> None:
+            gate.wait(0.2)
+            turns.append(time.monotonic())
+
+        for _ in range(25):
+            worker.later(slow)
+        lab.hub.order("mk3", EmergencyStop(by="Ada"), stop_no=1)
+        until(lambda: "EmergencyStop" in lab.wire.log)
+        assert len(turns) < 5
+        gate.set()
+        until(lambda: len(turns) == 25)
+
+
+def test_moving_numbers_are_told_at_most_once_a_second(lab: Lab, until: Until) -> None:
+    seen: list[float] = []
+    lab.hub.bus.subscribe("fablab/v1/+/m/+/telemetry", lambda _: seen.append(time.monotonic()))
+    with lab.agent():
+        started(lab, until)
+        until(lambda: lab.hub.state("mk3") == "running")
+        begin = len(seen)
+        while len(seen) < begin + 4:
+            lab.wire.allowed += 1
+            until(lambda: len(lab.wire.executed) >= min(lab.wire.allowed, 200))
+            time.sleep(0.01)
+        lab.wire.allowed = 10_000
+        ended(lab, until)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(seen[begin:])]
+    assert min(gaps) > 0.8
+
+
+def test_a_service_stop_may_wait_for_the_run(lab: Lab, until: Until) -> None:
+    lab.wire.allowed = 42
+    with lab.agent() as agent:
+        started(lab, until)
+        until(lambda: len(lab.wire.executed) == 42)
+        halting = threading.Thread(target=agent.supervisor.halt, args=("wait", 60))
+        halting.start()
+        lab.wire.allowed = 10_000
+        halting.join(30)
+        assert ended(lab, until).result == "succeeded"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fablab.devices.journal import Journal, Position
+from fablab.devices.restart import open_journal
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -120,11 +121,6 @@ def test_positions_of_a_run_that_ended_meanwhile_are_dropped(journal: Journal) -
     assert journal.machine("mk3").started_run == ""
 
 
-def test_stop_numbers_never_go_back(journal: Journal) -> None:
-    assert journal.raise_stop_no("mk3", 5) == 5
-    assert journal.raise_stop_no("mk3", 3) == 5
-
-
 def test_what_the_hub_says_in_its_hello_counts_even_where_it_is_less(journal: Journal) -> None:
     for _ in range(5):
         journal.append_report(b"x", NOW)
@@ -132,3 +128,28 @@ def test_what_the_hub_says_in_its_hello_counts_even_where_it_is_less(journal: Jo
     journal.heard_term(9)
     journal.greeted("restored", 2, 1)
     assert (journal.epoch, journal.applied, journal.term) == ("restored", 2, 1)
+
+
+@pytest.mark.parametrize("damage", ["not a database", "torn"])
+def test_a_damaged_journal_is_put_aside_and_a_new_one_says_so(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "journal.db"
+    old = open_journal(path, NOW)
+    for number in range(400):
+        old.append_report(b"x" * 200, NOW + timedelta(seconds=number))
+    before = old.journal_id
+    old._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    old.shut()
+    raw = bytearray(path.read_bytes())
+    if damage == "torn":
+        raw[8192:] = bytes(len(raw) - 8192)
+    else:
+        raw[:100] = b"#" * 100
+    path.write_bytes(bytes(raw))
+    journal = open_journal(path, NOW)
+    assert journal.given_up
+    assert journal.fresh
+    assert journal.journal_id != before
+    assert list(tmp_path.glob("journal.db.damaged-*"))
+    journal.shut()
+    again = open_journal(path, NOW)
+    assert (again.given_up, again.boot_no) == (False, 2)
