@@ -1,4 +1,4 @@
-"""Makes an installation: fablab.toml, its secret files, the database and the first administrator. Overwrites nothing."""
+"""Makes an installation: fablab.toml, secrets, database and the first administrator. Overwrites nothing."""
 
 import hashlib
 import os
@@ -78,7 +78,7 @@ def _toml(wishes: Wishes) -> str:
             "broker": wishes.broker_url,
         }.items()
     }
-    return f"""# Fablab's configuration: docs/reference/configuration.md explains each key. Secrets are in files beside it.
+    return f"""# Fablab's configuration: docs/reference/configuration.md explains each key.
 [serve]
 roles = {'["broker", "web", "hub", "agent"]' if wishes.broker_url == "embedded" else '["web", "hub", "agent"]'}
 

@@ -83,8 +83,7 @@ def run_web(config: Config) -> int:
                 "errorlog": "-",
                 "loglevel": "warning",
                 "forwarded_allow_ips": "127.0.0.1,::1",
-                "post_fork": lambda server, worker: end_with_parent(server.pid),
-                "worker_exit": lambda server, worker: None,
+                "post_fork": lambda server, _worker: end_with_parent(server.pid),
                 "control_socket_disable": True,
             }.items():
                 if key in self.cfg.settings:
