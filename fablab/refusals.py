@@ -6,7 +6,7 @@ from typing import Any
 class Refusal(Exception):
     """Something was refused or cannot be done. `code` is stable; `data` is what its sentence names."""
 
-    def __init__(self, code: str, **data: Any) -> None:
+    def __init__(self, code: str, /, **data: Any) -> None:
         super().__init__(code, data)
         self.code = code
         self.data = data

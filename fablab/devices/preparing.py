@@ -35,6 +35,7 @@ class Preparer:
     def __init__(self, files: FilesClient, read: Read) -> None:
         self._files = files
         self._read = read
+        self._vetted: set[tuple[str, Limits]] = set()
         self._turn = threading.Lock()  # one file is read at a time: the board has other things to do
 
     def ready(self, order: Prepare, profile: Profile | None, stop: threading.Event) -> Readied:
@@ -43,7 +44,9 @@ class Preparer:
         wanted = Wanted(order.sha256, order.size, order.file_path, order.file_token)
         path = self._files.fetch(wanted, stop)
         with self._turn:
-            index = open_index(path) or self._make_index(path, profile)
+            known = (order.sha256, limits_of(profile)) in self._vetted
+            index = (open_index(path) if known else None) or self._make_index(path, profile)
+            self._vetted.add((order.sha256, limits_of(profile)))
         with index:
             return Readied(path, index.total, index.filament_mm)
 
@@ -51,6 +54,7 @@ class Preparer:
         facts = self._read(path, limits_of(profile), index_of(path))
         check_model(facts.printer_model, profile)
         check_dialect(facts.dialect, profile)
+        check_hazards(facts)
         index = open_index(path)
         if index is None:
             raise Refusal("index_missing", sha256=facts.sha256)
@@ -91,3 +95,10 @@ def check_dialect(dialect: str | None, profile: Profile | None) -> None:
     """Raises Refusal dialect_differs where a file was written for another kind of firmware."""
     if dialect and profile is not None and profile.family and dialect != profile.family:
         raise Refusal("dialect_differs", dialect=dialect, firmware=profile.family)
+
+
+def check_hazards(facts: Facts) -> None:
+    """Raises the refusal of the first line that this machine must never get: better now than in mid-print."""
+    for hazard in facts.hazards:
+        if hazard.severity == "refuse":
+            raise Refusal(f"hazard_{hazard.reason}", code=hazard.code, line=hazard.line, **hazard.data)

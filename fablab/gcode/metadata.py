@@ -235,16 +235,17 @@ _READERS: dict[str, Callable[[_Said], Comments]] = {
 
 
 def _dialect(said: _Said) -> str | None:
+    """The family of firmware: PrusaSlicer's `marlin` and `marlin2` and the old `reprap` are all Marlin."""
     stated = _first(said.settings, "gcode_flavor", "FLAVOR", "firmware_type")
     if stated is None:
         return None
     word = stated.lower()
-    for name in ("klipper", "reprapfirmware", "repetier", "smoothie", "sailfish", "mach3", "machinekit", "griffin"):
-        if name in word:
-            return name
-    if "marlin" in word:
-        return "marlin2" if "2" in word else "marlin"
-    return "marlin" if word.startswith("reprap (marlin") or word == "reprap" else word
+    if "marlin" in word or word == "reprap":
+        return "marlin"
+    if word.startswith("reprap"):
+        return "reprapfirmware"
+    known = ("klipper", "repetier", "smoothie", "sailfish", "mach3", "machinekit", "griffin", "grbl")
+    return next((name for name in known if name in word), word)
 
 
 def _model(said: _Said) -> str | None:

@@ -50,12 +50,15 @@ def scan(path: Path, limits: Limits, index: Path | None = None) -> Facts:
     source = Source(path, limits)
     if index is None:
         return _Scan(source, limits, None).run()
+    part = index.with_name(index.name + ".part")  # a machine may be reading the old index of the same file
     try:
-        with index.open("wb") as file:
-            return _Scan(source, limits, IndexWriter(file)).run()
+        with part.open("wb") as file:
+            facts = _Scan(source, limits, IndexWriter(file)).run()
+        part.replace(index)
     except BaseException:
-        index.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+    return facts
 
 
 class _Scan:

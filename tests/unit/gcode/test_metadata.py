@@ -25,7 +25,7 @@ def test_prusaslicer_with_two_tools() -> None:
         "; prusaslicer_config = begin\n; printer_model = MK4\n; filament_type = PLA;PETG\n; nozzle_diameter = 0.4,0.4\n"
         "; gcode_flavor = marlin2\n; first_layer_temperature = 215,240\n; prusaslicer_config = end\n"
     )
-    assert (found.slicer, found.slicer_version, found.dialect) == ("PrusaSlicer", "2.9.0", "marlin2")
+    assert (found.slicer, found.slicer_version, found.dialect) == ("PrusaSlicer", "2.9.0", "marlin")
     assert (found.printer_model, found.material, found.nozzle_mm) == ("MK4", "PLA;PETG", 0.4)
     assert found.comments.time_s == 3723
     assert found.comments.filament_mm_per_tool == (4123.45, 120.0)
@@ -95,6 +95,21 @@ def test_slic3r_ideamaker_and_kisslicer() -> None:
         ";    Ext #1  =     0.10 mm  (0.001 cm^3)\n"
     )
     assert (kiss.slicer, kiss.comments.time_s, kiss.comments.filament_mm) == ("KISSlicer", 90, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("stated", "family"),
+    [
+        ("; gcode_flavor = marlin", "marlin"),
+        ("; gcode_flavor = marlin2", "marlin"),
+        ("; gcode_flavor = reprap", "marlin"),
+        ("; gcode_flavor = reprapfirmware", "reprapfirmware"),
+        (";FLAVOR:RepRap (Marlin/Sprinter)", "marlin"),
+        (";FLAVOR:Repetier", "repetier"),
+    ],
+)
+def test_families_of_firmware(stated: str, family: str) -> None:
+    assert said(f"{stated}\nG28\n").dialect == family
 
 
 def test_nobody_signed() -> None:

@@ -393,7 +393,17 @@ def test_a_refused_file_leaves_no_index(tmp_path: Path) -> None:
     path.write_text("dear all\nhello there\n")
     with pytest.raises(Refusal):
         understand(path, Limits(), tmp_path / "index")
-    assert not (tmp_path / "index").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bad.gcode"]
+
+
+def test_an_index_that_is_being_read_is_not_touched_by_a_new_one(tmp_path: Path) -> None:
+    path = FIXTURES / "cube-pla-mk3.gcode"
+    understand(path, Limits(), tmp_path / "index")
+    with IndexedFile(path, tmp_path / "index") as indexed:
+        lines = indexed.lines()
+        first = next(lines)
+        understand(path, Limits(hotend_max_c=100), tmp_path / "index")
+        assert first.number + sum(1 for _ in lines) == indexed.total
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
