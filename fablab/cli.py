@@ -4,7 +4,6 @@ Hence `print`, `inspect` and `probe` load neither Flask nor SQLAlchemy, and need
 """
 
 import importlib
-import os
 import sys
 
 import click
@@ -76,21 +75,16 @@ def fablab() -> None:
     """Fablab runs a makerspace from the member's file to the settled bill."""
 
 
-def language() -> str:
-    """The language of the terminal: `fr` where the locale says so, else `en`."""
-    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "fr" if locale.lower().startswith("fr") else "en"
-
-
 def main() -> None:
     """Run the command line. A refusal is one clear line on standard error and exit status 2."""
     from fablab.sentences import Refusal, sentence
+    from fablab.terminal import terminal_language
 
     end_with_parent()
     try:
         fablab.main(standalone_mode=False)
     except Refusal as refusal:
-        click.echo(f"fablab: {sentence(refusal.code, language(), **refusal.data)}", err=True)
+        click.echo(f"fablab: {sentence(refusal.code, terminal_language(), **refusal.data)}", err=True)
         sys.exit(2)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
