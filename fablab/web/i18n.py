@@ -28,6 +28,8 @@ def set_up(app: Flask) -> None:
     app.add_template_filter(grams, "grams")
     app.add_template_filter(clock_time, "clock_time")
     app.add_template_filter(day, "day")
+    app.add_template_filter(date_of, "date")
+    app.add_template_filter(amount, "amount")
     app.add_template_filter(day_and_time, "day_and_time")
     app.add_template_filter(number, "number")
     app.add_template_filter(percent, "percent")
@@ -110,6 +112,17 @@ def day(on: date | datetime | str | None) -> str:
         first = "1er" if on.day == 1 else str(on.day)
         return f"{days[on.weekday()]} {first} {months[on.month - 1]} {on.year}"
     return f"{days[on.weekday()]} {on.day} {months[on.month - 1]} {on.year}"
+
+
+def date_of(on: date) -> str:
+    """A day without its weekday: `24 novembre 2026`."""
+    return day(on).split(" ", 1)[1]
+
+
+def amount(cents: int) -> str:
+    """An amount as it is typed into a field: `12,50` or `12.50`."""
+    whole, rest = divmod(cents, 100)
+    return f"{whole}{',' if language() == 'fr' else '.'}{rest:02d}"
 
 
 def day_and_time(at: datetime | str | None) -> str:

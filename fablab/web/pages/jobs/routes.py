@@ -10,12 +10,12 @@ from fablab.queue import jobs, summaries
 from fablab.sentences import Refusal
 from fablab.web import fields
 from fablab.web.context import acting, now, only_own_or_staff, reading, site_id, viewer
-from fablab.web.fragments import fragment, version
+from fablab.web.fragments import fragment
 from fablab.web.pages.jobs.forms import choices_of, options, person_of
 from fablab.web.pages.jobs.show import acts_of, job_page
 from fablab.web.pages.jobs.todo import things_to_do
 from fablab.web.text import gettext
-from fablab.web.uploads import store_upload
+from fablab.web.uploads import picture_of, send_job_file, store_upload
 
 blueprint = Blueprint("jobs", __name__, template_folder="templates")
 
@@ -70,7 +70,8 @@ def send() -> Response | tuple[str, int]:
 def show(job_id: str) -> str:
     """One job, from draft to receipt."""
     with reading() as session:
-        return render_template("jobs/show.html", **job_page(session, job_id))
+        page = job_page(session, job_id)
+        return render_template("jobs/show.html", has_picture=picture_of(session, job_id) is not None, **page)
 
 
 @blueprint.get("/jobs/<job_id>/live")
@@ -134,8 +135,6 @@ def decide(job_id: str, decision: str) -> Response:
 @blueprint.get("/jobs/<job_id>/preview")
 def preview(job_id: str) -> Response:
     """The picture that the slicer put into the file."""
-    from fablab.web.uploads import picture_of
-
     with reading() as session:
         job = summaries.job_summary(session, now(), job_id)
         only_own_or_staff(job["asker"]["id"], job["payer"]["id"])
@@ -152,8 +151,6 @@ def preview(job_id: str) -> Response:
 @blueprint.get("/jobs/<job_id>/file")
 def file(job_id: str) -> Response:
     """The file as it was sent: always an attachment, never shown by the browser."""
-    from fablab.web.uploads import send_job_file
-
     with reading() as session:
         job = summaries.job_summary(session, now(), job_id)
         only_own_or_staff(job["asker"]["id"], job["payer"]["id"])
@@ -196,6 +193,3 @@ def _form(problem: Refusal | None) -> str:
             values=request.form,
             choice=options(session, site_id(), asker, now()),
         )
-
-
-__all__ = ["blueprint", "version"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from io import BytesIO
 
 import segno
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
@@ -63,7 +64,9 @@ def qr(machine_id: str) -> Response:
     with reading() as session:
         summaries.machine_summary(session, now(), machine_id)
     address = parts().config.web.public_url.rstrip("/") + url_for("machines.show", machine_id=machine_id)
-    response = make_response(segno.make(address, error="m").svg_inline(scale=6, border=2, xmldecl=True, svgns=True))
+    picture = BytesIO()
+    segno.make(address, error="m").save(picture, kind="svg", scale=6, border=2)
+    response = make_response(picture.getvalue())
     response.headers["Content-Type"] = "image/svg+xml"
     return response
 
