@@ -1,12 +1,15 @@
 """`fablab inspect` as a program: keys, words, exit status, and what it does not load."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from fablab.cli_inspect import in_words
+from fablab.gcode import policy
 from fablab.gcode.facts import Limits, understand
+from fablab.sentences import has_sentence
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "gcode"
 
@@ -51,7 +54,16 @@ def test_words_say_each_thing_once() -> None:
     facts = understand(FIXTURES / "cube-pla-mk3.gcode", Limits(hotend_max_c=200))
     lines = list(in_words(facts, "cube.gcode", "fr"))
     assert len(lines) == 10 + len(facts.hazards)
-    assert any(hazard.reason == "too_hot" for hazard in facts.hazards)
+    assert any("215 °C" in line and "REFUSÉ" in line for line in lines)
+
+
+def test_every_reason_and_refusal_has_its_sentence_in_both_languages() -> None:
+    folder = Path(policy.__file__).parent
+    text = "".join(path.read_text() for path in folder.glob("*.py"))
+    reasons = set(policy.REASONS) | set(re.findall(r'"([a-z0-9_]+)", "(?:refuse|confirm|warn)"', text))
+    codes = {f"hazard_{reason}" for reason in reasons} | set(re.findall(r'Refusal\(\s*"([a-z_0-9]+)"', text))
+    assert len(codes) > 50
+    assert [(code, lang) for code in sorted(codes) for lang in ("fr", "en") if not has_sentence(code, lang)] == []
 
 
 def test_neither_flask_nor_database_is_loaded() -> None:
