@@ -1,7 +1,7 @@
 """A Marlin firmware as a value: bytes in, bytes out, told the time. Shares no code with the engine that talks to it.
 
 Written from Marlin's own sources: line numbers and checksums, a command buffer, a planner of 16 moves whose `ok` comes
-when a move is queued, heaters with a first-order lag, busy and temperature lines. `speed` makes machine time run faster.
+when a move is queued, heaters with a first-order lag, busy and temperature lines. `speed` hurries machine time.
 """
 
 import math
@@ -34,7 +34,7 @@ MODELS = {
     "mini": Model(_MARLIN.format("Fablab Mini", 1), _CAPS, g90_affects_e=True, advanced_ok=True),
     "big": Model(_MARLIN.format("Fablab Big", 2), _CAPS, g90_affects_e=True, advanced_ok=False),
     "mk3": Model(
-        "FIRMWARE_NAME:Prusa-Firmware 3.13.2+7080 based on Marlin FIRMWARE_URL:https://github.com/prusa3d/Prusa-Firmware "
+        "FIRMWARE_NAME:Prusa-Firmware 3.13.2+7080 based on Marlin FIRMWARE_URL:https://github.com/prusa3d "
         "PROTOCOL_VERSION:1.0 MACHINE_TYPE:Prusa i3 MK3S EXTRUDER_COUNT:1 UUID:00000000-0000-0000-0000-000000000003",
         ("AUTOREPORT_TEMP", "EMERGENCY_PARSER", "THERMAL_PROTECTION"),
         g90_affects_e=False,
@@ -228,7 +228,7 @@ class Firmware:
         return self._waiting == "moves" and not self._moves
 
     def _execute(self, text: str, number: int | None) -> None:
-        words = {letter: value for letter, value in _WORD.findall(text.upper())}
+        words = dict(_WORD.findall(text.upper()))
         code = re.match(r"^([GMT])\s*0*(\d+)", text.upper())
         name = "" if code is None else f"{code.group(1)}{code.group(2)}"
         if number is not None and name != "M110":
