@@ -1,4 +1,4 @@
-"""`fablab probe`: what is on a serial port: speed, firmware, capabilities, the profile that fits. Prints nothing of 3-D."""
+"""`fablab probe`: what is on a serial port: speed, firmware, capabilities, the profile that fits."""
 
 import json
 import re
@@ -98,7 +98,7 @@ def _read(port: str, baud: int, heard: bytes) -> Probed | None:
     if firmware is None:
         return None
     name = firmware.get("FIRMWARE_NAME", "")
-    capabilities = [found[0] for line in lines if (found := read_capability(line)) and found[1]]
+    capabilities = [cap[0] for line in lines if (cap := read_capability(line)) and cap[1]]
     profile = match_profile(name, firmware.get("MACHINE_TYPE", ""))
     return Probed(port, baud, name, sorted(capabilities), profile.name if profile else None)
 

@@ -94,7 +94,7 @@ class Marlin(Link):
     def _print(self, intent: c.Print) -> None:
         self._need(State.READY)
         self._reset_run()
-        self._run, self._lines = intent.run, intent.lines
+        self._run, self._lines = intent.run, self._read(intent.lines)
         self._go("print")
         self._script = self._number_anew()
 
@@ -231,7 +231,7 @@ class Marlin(Link):
 
     def _pull(self) -> tuple[int, bytes, bytes, int, HeatWait | None] | None:
         """The next line of the file that goes over the wire, framed; None at the end, at a pause, at a refusal."""
-        for line in self._read_lines():
+        for line in self._lines:
             text, wait = line.text, None
             refused = self._vet(text)
             if refused:
@@ -258,9 +258,9 @@ class Marlin(Link):
             self._script = self._finish_script()
         return None
 
-    def _read_lines(self) -> Iterator[c.PrintLine]:
+    def _read(self, lines: Iterator[c.PrintLine]) -> Iterator[c.PrintLine]:
         try:
-            yield from self._lines
+            yield from lines
         except (OSError, ValueError):
             self._fail("file_unreadable", self._out)
 

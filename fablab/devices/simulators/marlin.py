@@ -3,7 +3,8 @@
     python -m fablab.devices.simulators.marlin --model mk3 --speed 60 --link ports/mk3 [--control FILE] [--log FILE]
 
 `--link` becomes a symbolic link to the terminal. `--control` is a unix socket that takes one command a line and
-answers one line of JSON: stats, slow FACTOR, halt, reset, unplug, replug, silent 0|1, drop-ok N, flip N.
+answers one line of JSON: stats, slow FACTOR, halt, reset, unplug, replug, silent 0|1, drop-ok N, double-ok N,
+damage N (the next lines arrive with a flipped bit), damage-every N, flip N (the same for answers).
 """
 
 import argparse
@@ -100,6 +101,12 @@ class Control:
                 firmware.faults.silent = flag == "1"
             case ["drop-ok", count]:
                 firmware.faults.drop_ok = int(count)
+            case ["double-ok", count]:
+                firmware.faults.double_ok = int(count)
+            case ["damage", count]:
+                firmware.faults.damage = int(count)
+            case ["damage-every", count]:
+                firmware.faults.damage_every = int(count)
             case ["flip", count]:
                 firmware.faults.flip = int(count)
             case ["stats"]:

@@ -23,6 +23,7 @@ class Model:
     caps: tuple[str, ...]
     g90_affects_e: bool
     advanced_ok: bool
+    silent_repeat: bool = True  # a line number that was the last or the one before gets no answer at all
 
 
 _MARLIN = (
@@ -36,9 +37,10 @@ MODELS = {
     "mk3": Model(
         "FIRMWARE_NAME:Prusa-Firmware 3.13.2+7080 based on Marlin FIRMWARE_URL:https://github.com/prusa3d "
         "PROTOCOL_VERSION:1.0 MACHINE_TYPE:Prusa i3 MK3S EXTRUDER_COUNT:1 UUID:00000000-0000-0000-0000-000000000003",
-        ("AUTOREPORT_TEMP", "EMERGENCY_PARSER", "THERMAL_PROTECTION"),
+        ("AUTOREPORT_TEMP", "THERMAL_PROTECTION"),
         g90_affects_e=False,
         advanced_ok=False,
+        silent_repeat=False,
     ),
 }
 
@@ -63,9 +65,12 @@ class Heater:
 
 @dataclass
 class Faults:
-    """What tests ask for: oks to swallow, answers to spoil, silence, slowness."""
+    """What tests ask for: oks to swallow or to double, lines to damage on either way, silence, slowness."""
 
     drop_ok: int = 0
+    double_ok: int = 0
+    damage: int = 0  # lines that arrive with one flipped bit
+    damage_every: int = 0  # the same for every n-th line from now on
     flip: int = 0
     silent: bool = False
     slow: float = 1.0
@@ -92,6 +97,7 @@ class Firmware:
     def _reset(self) -> None:
         self.tool, self.bed = Heater(4.0), Heater(1.2)
         self._partial = b""
+        self._arrived = 0
         self._queue: deque[tuple[str, int | None]] = deque()
         self._last = 0
         self._out: list[bytes] = []
@@ -120,10 +126,19 @@ class Firmware:
         self._partial += data
         *lines, self._partial = self._partial.replace(b"\r", b"\n").split(b"\n")
         self._partial = self._partial[-96:]
-        for line in lines:
+        for line in map(self._damaged, lines):
             text = line.split(b";")[0].strip().decode("ascii", "replace")
             if text:
                 self._take(text)
+
+    def _damaged(self, line: bytes) -> bytes:
+        faults = self.faults
+        self._arrived += 1
+        if len(line) < 4 or not (faults.damage or (faults.damage_every and self._arrived % faults.damage_every == 0)):
+            return line
+        faults.damage = max(0, faults.damage - 1)
+        at = self._arrived * 7 % len(line)
+        return line[:at] + bytes([line[at] ^ (1 << self._arrived % 7)]) + line[at + 1 :]
 
     def step(self, now: float) -> bytes:
         """Let time pass up to `now` (seconds, real), do what is due, and return what the board says."""
@@ -153,8 +168,9 @@ class Firmware:
         word = bare.split(" ")[0] if bare else ""
         if word == "M112":
             self._kill()
-        elif word == "M108":
+        elif word == "M108" and "EMERGENCY_PARSER" in self.model.caps and self._waiting in {"tool", "bed", "user"}:
             self._waiting = ""
+            self._ok(self._pending)
         elif word == "M410":
             self._moves.clear()
         if self.halted or word in {"M112", "M108", "M410"}:
@@ -177,6 +193,8 @@ class Firmware:
         if bare.startswith("M110"):
             found = re.search(r"M110\s*N(-?\d+)", bare)
             self._last = int(found.group(1)) if found else n
+        elif self.model.silent_repeat and n in (self._last, self._last - 1):
+            return None
         elif n != self._last + 1:
             return self._complain("Line Number is not Last Line Number+1")
         else:
@@ -187,7 +205,7 @@ class Firmware:
     def _complain(self, why: str) -> None:
         self._say(f"Error:{why}, Last Line: {self._last}")
         self._say(f"Resend: {self._last + 1}")
-        self._ok(None)
+        self._out.append(b"ok\n")
 
     def _kill(self) -> None:
         self.halted = True
@@ -378,6 +396,9 @@ class Firmware:
         if self.faults.drop_ok > 0:
             self.faults.drop_ok -= 1
             return
+        if self.faults.double_ok > 0:
+            self.faults.double_ok -= 1
+            self._out.append(b"ok\n")
         if self.model.advanced_ok:
             n = "" if number is None else f" N{number}"
             free = max(0, COMMANDS - len(self._queue) - 1)
