@@ -45,7 +45,8 @@ def run_embedded(host: str, port: int, credentials: Mapping[str, str]) -> int:
     text = rumqttd_toml(host, port, credentials)
     from iotcore.iotcore import IotCoreBroker
 
-    logging.getLogger("rumqttd").setLevel(logging.CRITICAL)  # it reports every packet as an error
+    for chatty in ("rumqttd", "tracing", "iotcore"):  # the first reports every packet as an error
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     handle, name = tempfile.mkstemp(suffix=".toml")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:

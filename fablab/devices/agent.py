@@ -311,7 +311,8 @@ class Agent:
     def _tick(self) -> None:
         now = self._clock.monotonic()
         self.presence.tick()
-        self._pictures.publish(self.supervisor.workers())
+        if self.journal.epoch:  # before the first hello nobody knows our machines
+            self._pictures.publish(self.supervisor.workers())
         if now >= self._due["second"]:
             self._due["second"] = now + 1
             self._write_positions()

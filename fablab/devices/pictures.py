@@ -10,6 +10,8 @@ from fablab.devices.worker import Worker
 from fablab.messages import StateSnapshot
 
 TELEMETRY_S = 1.0
+IDLE_S = 30.0
+"""Any picture is published again after this long: one that was lost on the way must not stay wrong."""
 DRAWS_W = 20.0
 """From here on a machine behind a plug is doing something."""
 RUNNING_S = 10.0
@@ -40,7 +42,7 @@ class Pictures:
             key = _key(full)
             last, at = self._last.get(full.machine, ((), 0.0))
             moves = bool(full.run or full.temperatures) or full.watts is not None
-            stale = moves and now - at >= RUNNING_S
+            stale = now - at >= (RUNNING_S if moves else IDLE_S)
             if everything or key != last or stale:
                 topic = topics.state(self._site, full.machine)
                 if self._wire.publish(topic, full, retain=True):

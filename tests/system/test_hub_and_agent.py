@@ -56,6 +56,8 @@ class Place:
         thread.start()
         try:
             self.until(lambda: agent.presence.greeted)
+            # its doubts about the plates are in the database before anybody says that they are free
+            self.until(lambda: agent.journal.applied == agent.journal.next_seq - 1)
             yield agent
         finally:
             stop.set()
