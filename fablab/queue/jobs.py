@@ -113,7 +113,7 @@ def checked(session: Session, now: datetime, job: Job, file: JobFile) -> None:
     job.auto_submit = False
     try:
         with session.begin_nested():
-            confirm(session, now, job.asker_id, job.id)
+            confirm(session, now, job.asker_id, job.id, job.max_price_cents)
     except Refusal as error:  # it stays a draft; its page says why
         audit.record(session, now, "system:hub", "not_confirmed", "job", job.id, code=error.code)
         moves.tell(session, now, job, "job_waits_for_yes", why=error.code)
@@ -138,7 +138,8 @@ def quote(session: Session, now: datetime, job_id: str) -> None:
 def confirm(session: Session, now: datetime, actor: str, job_id: str, limit_cents: int | None = None) -> None:
     """draft → queued | held. Freezes the quotes, and opens the hold over the highest ceiling of the fitting machines.
 
-    `limit_cents`: the key's own limit, above which the job stays a draft (Refusal above_limit). Raises Refusal too:
+    `limit_cents`: what a key or a program may spend, above which the job stays a draft (Refusal above_limit); a person
+    who says yes to the price needs none. Raises Refusal too:
     no_machine_fits (data: reasons), not_allowed, not_now, and the ledger's where neither balance nor desk allows it.
     """
     job = _own(session, actor, job_id)
@@ -148,9 +149,8 @@ def confirm(session: Session, now: datetime, actor: str, job_id: str, limit_cent
     if not found:
         raise Refusal("no_machine_fits", reasons=_reasons(survey(session, now, job)))
     ceiling = max(item.quote.ceiling_cents for item in found if item.quote is not None)
-    for limit in (limit_cents, job.max_price_cents):
-        if limit is not None and ceiling > limit:
-            raise Refusal("above_limit", ceiling_cents=ceiling, limit_cents=limit)
+    if limit_cents is not None and ceiling > limit_cents:
+        raise Refusal("above_limit", ceiling_cents=ceiling, limit_cents=limit_cents)
     for item in found:
         if item.quote is not None:
             item.quote.frozen_at = now

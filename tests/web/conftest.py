@@ -46,9 +46,7 @@ class Lab:
         for pattern in ("fablab/v1/+/m/+/state", "fablab/v1/+/m/+/telemetry", "fablab/v1/hub/changed"):
             bus.subscribe(pattern, lambda message: self.live.feed(message.topic, message.payload))
         bus.start()
-        self.app: Flask = create_app(
-            self.config, database=self.world.database, live=self.live, clock=self.world.clock
-        )
+        self.app: Flask = create_app(self.config, database=self.world.database, live=self.live, clock=self.world.clock)
         self.app.testing = False
         self._people()
 
