@@ -1,4 +1,4 @@
-"""A whole demo lab in real processes, as `fablab demo --json` starts it, and what tests do with it over the HTTP API."""
+"""A whole demo lab in real processes, as `fablab demo --json` starts it, and what tests do with it over the API."""
 
 import json
 import select
