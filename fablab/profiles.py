@@ -89,6 +89,13 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     speech: Speech | None = None
     gcode: Gcode = Gcode()
 
+    @property
+    def dialects(self) -> frozenset[str]:
+        """What slicers call the kind of G-code that it takes; Marlin's two names mean one language to a printer."""
+        if self.family == "marlin":
+            return frozenset({"marlin", "marlin2"})
+        return frozenset({self.family} if self.family else ())
+
     def limits(self, role: str = "member") -> Limits:
         """The bounds that a file for this machine is held against."""
         base = Limits(role=role, allow=self.gcode.allow, forbid=self.gcode.forbid)

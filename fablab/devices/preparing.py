@@ -93,7 +93,7 @@ def check_model(model: str | None, profile: Profile | None) -> None:
 
 def check_dialect(dialect: str | None, profile: Profile | None) -> None:
     """Raises Refusal dialect_differs where a file was written for another kind of firmware."""
-    if dialect and profile is not None and profile.family and dialect.rstrip("0123456789") != profile.family:
+    if dialect and profile is not None and profile.dialects and dialect not in profile.dialects:
         raise Refusal("dialect_differs", dialect=dialect, firmware=profile.family)
 
 

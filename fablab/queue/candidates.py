@@ -160,7 +160,7 @@ def _profile_keys(machine: Machine) -> dict[str, Any]:
         return {}
     keys: dict[str, Any] = {
         "printer_models": frozenset(profile.models),
-        "dialects": frozenset({profile.family}) if profile.family else frozenset(),
+        "dialects": profile.dialects,
         "allowed_hazards": frozenset(profile.gcode.allow),
     }
     body = profile.printer

@@ -96,6 +96,7 @@ class Marlin(Link):
         self._reset_run()
         self._run, self._lines = intent.run, self._read(intent.lines)
         self._go("print")
+        self._polled_at = self._now
         self._script = self._number_anew()
 
     def _number_anew(self) -> Iterator[Step]:
