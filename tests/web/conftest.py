@@ -14,14 +14,16 @@ from fablab.config import AgentSettings, Config, Files, Site, Web
 from fablab.gcode.facts import understand
 from fablab.gcode.limits import Limits
 from fablab.space.tables import ApiToken
-from fablab.web.accounts import create_account
+from fablab.web.accounts import hash_password
 from fablab.web.app import create_app
 from fablab.web.live import Live
 from fablab.web.security import hash_token
+from fablab.web.tables import Account
 from tests.builders_hub import KEY, NOW, add_person
 from tests.builders_world import World
 
 PASSWORD = "three good words"
+HASH = hash_password(PASSWORD)  # once: it is slow on purpose
 ROLES = ("volunteer", "technician", "manager", "treasurer", "coordinator", "administrator")
 GCODE = Path(__file__).parent.parent / "fixtures" / "gcode"
 
@@ -62,10 +64,18 @@ class Lab:
                 add_person(session, role, role)
             session.flush()
             for person in ("ana", "bob", "max", *ROLES):
-                create_account(
-                    session, NOW, "system:test", person_id=person, login=person, password=PASSWORD,
-                    email=f"{person}@example.org",
-                )  # fmt: skip
+                session.add(
+                    Account(
+                        id=f"account-{person}",
+                        person_id=person,
+                        login=person,
+                        email=f"{person}@example.org",
+                        password_hash=HASH,
+                        uniquifier=f"unique-{person}",
+                        active=True,
+                        created_at=NOW,
+                    )
+                )
 
     def client(self, who: str | None = None) -> "Browser":
         browser = Browser(self.app.test_client())
