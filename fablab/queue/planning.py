@@ -35,6 +35,7 @@ def to_claim(session: Session, now: datetime, site_id: str) -> list[Planned]:
             job.booking_id,
             {name: seconds for name, seconds in job.seconds.items() if name in ready},
             job.cents,
+            job.by_hand,
         )
         for job in waiting_jobs(session, now, site_id)
     ]
@@ -44,6 +45,9 @@ def to_claim(session: Session, now: datetime, site_id: str) -> list[Planned]:
 def waiting_jobs(session: Session, now: datetime, site_id: str) -> list[Waiting]:
     """Queued jobs with the machines that could make them as things stand."""
     jobs = session.scalars(select(Job).where(Job.site_id == site_id, Job.state == "queued").order_by(Job.id)).all()
+    by_hand = frozenset(
+        session.scalars(select(Machine.id).where(Machine.site_id == site_id, Machine.driver == "manual")).all()
+    )
     waiting = []
     for job in jobs:
         fitting = [item for item in survey(session, now, job) if not item.reasons and item.quote is not None]
@@ -56,6 +60,7 @@ def waiting_jobs(session: Session, now: datetime, site_id: str) -> list[Waiting]
                 booking_id=job.booking_id,
                 seconds={item.machine_id: item.seconds for item in fitting},
                 cents={item.machine_id: item.quote.expected_cents for item in fitting if item.quote is not None},
+                by_hand=by_hand,
             )
         )
     return waiting

@@ -37,6 +37,7 @@ class Waiting:
     booking_id: str | None
     seconds: Mapping[str, int]
     cents: Mapping[str, int]
+    by_hand: frozenset[str] = frozenset()  # machines that a person runs from start to end
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def assignments(
 
 
 def plan(now: datetime, waiting: Sequence[Waiting], free: Sequence[Free], busy_people: frozenset[str]) -> list[Planned]:
-    """When and where each job would go if nothing else came, earliest end first, then cheapest. An estimate only."""
+    """When and where each job would go if nothing else came. An estimate only.
+
+    Earliest end first, then a machine that works by itself, then the cheapest.
+    """
     ready = {machine.machine_id: max(machine.at, now) for machine in free}
     kept = {machine.machine_id: machine.kept for machine in free}
     planned = []
@@ -87,9 +91,10 @@ def plan(now: datetime, waiting: Sequence[Waiting], free: Sequence[Free], busy_p
                 continue
             start = earliest(ready[machine_id], seconds, job.booking_id, kept[machine_id])
             if start is not None:
-                choices.append((start + timedelta(seconds=seconds), job.cents.get(machine_id, 0), machine_id, start))
+                end, by_hand = start + timedelta(seconds=seconds), machine_id in job.by_hand
+                choices.append((end, by_hand, job.cents.get(machine_id, 0), machine_id, start))
         if choices:
-            end, _, machine_id, start = min(choices)
+            end, _, _, machine_id, start = min(choices)
             planned.append(Planned(job.job_id, machine_id, start, end))
             ready[machine_id] = end
     return planned

@@ -1,5 +1,6 @@
 """The order of the queue and the plan, rule by rule."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from fablab.queue.policy import Free, Kept, Planned, Waiting, assignments, earliest, in_order, plan
@@ -75,6 +76,12 @@ def test_the_earliest_end_wins_then_the_lower_price() -> None:
     assert plan(NOW, [fast], [Free("mk3", NOW), Free("xl", NOW)], NOBODY)[0].machine_id == "xl"
     same = job("a", seconds={"mk3": 3600, "xl": 3600}, cents={"mk3": 300, "xl": 200})
     assert plan(NOW, [same], [Free("mk3", NOW), Free("xl", NOW)], NOBODY)[0].machine_id == "xl"
+
+
+def test_a_machine_that_works_by_itself_comes_before_one_that_a_person_runs() -> None:
+    either = replace(job("a", seconds={"bambu": 3600, "mk3": 3600}), by_hand=frozenset({"bambu"}))
+    assert plan(NOW, [either], [Free("bambu", NOW), Free("mk3", NOW)], NOBODY)[0].machine_id == "mk3"
+    assert plan(NOW, [either], [Free("bambu", NOW), Free("mk3", NOW + HOUR)], NOBODY)[0].machine_id == "bambu"
 
 
 def test_a_plan_follows_on() -> None:
