@@ -75,6 +75,7 @@ class OctoPrintEngine:
         self._ready = False
         self._greeting = False  # from Connect until the printer is open
         self._opening_since = 0.0
+        self._stuck = False  # the last opening never came to an end
         self._look: dict[str, HttpAnswer] = {}
         self._failures = 0
         self._heard = 0.0
@@ -197,7 +198,8 @@ class OctoPrintEngine:
             return self._lost(link_code(answer))
         state = str((answer.json.get("current") or {}).get("state", ""))
         self._opening_since = self._talk.now
-        if state.startswith(("Closed", "Offline", "Error")):
+        # an opening that failed (port busy) may be shown as opening for ever: the second time, it is ordered again
+        if state.startswith(("Closed", "Offline", "Error")) or (self._stuck and state.startswith("Opening")):
             if not (answer.json.get("options") or {}).get("ports"):
                 return self._lost("printer_no_port")
             self._talk.send("open", "POST", "/api/connection", {"command": "connect"})
@@ -214,8 +216,9 @@ class OctoPrintEngine:
             if self._talk.now - self._opening_since < patience:
                 self._talk.next_look = self._talk.now + POLL_HURRIED
                 return ()
+            self._stuck = seen.printer is Printer.OPENING
             return self._lost("printer_offline", seen.error)
-        self._greeting, self._ready = False, True
+        self._greeting, self._ready, self._stuck = False, True, False
         others = self._others(seen)
         if RUN_FILE.fullmatch(others):  # perhaps ours: an Adopt may follow; the next look tells
             others, self._talk.next_look = "", self._talk.now + POLL_HURRIED

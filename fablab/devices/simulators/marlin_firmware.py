@@ -173,10 +173,9 @@ class Firmware:
             self._ok(self._pending)
         elif word == "M410":
             self._moves.clear()
-        if self.halted or word in {"M112", "M108", "M410"}:
-            if not self.halted:
-                self._ok(None)
+        if self.halted:
             return None
+        # the early look takes nothing away: a numbered M108 still counts, and is acknowledged as a line like any other
         number = re.match(r"^N(-?\d+)", upper)
         if number is None:
             self._queue.append((text, None))

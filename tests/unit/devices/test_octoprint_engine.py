@@ -255,6 +255,21 @@ def test_a_printer_without_a_port_or_that_does_not_open() -> None:
     assert desk.sees(GONE) == [LOST_CONNECTION, LinkLost("printer_offline")]
 
 
+def test_a_port_that_opens_for_ever_is_opened_again() -> None:
+    opening = (printer(), job(state="Opening serial connection"))
+    desk = OctoPrintDesk()
+    desk.ask(Connect())
+    desk.answer("GET /api/version", 200, version())
+    desk.answer("GET /api/connection", 200, connection("Opening serial connection"))
+    assert desk.sees(opening) == []
+    desk.passes(40.0)
+    assert desk.sees(opening) == [LinkLost("printer_offline")]
+    desk.ask(Connect())
+    desk.answer("GET /api/version", 200, version())
+    desk.answer("GET /api/connection", 200, connection("Opening serial connection"))
+    assert desk.calls() == [("POST /api/connection", {"command": "connect"})]
+
+
 def test_anothers_job_is_shown_and_never_ours() -> None:
     desk = OctoPrintDesk()
     desk.ask(Connect())
