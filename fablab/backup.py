@@ -138,6 +138,7 @@ def _dump(database: Database, target: Path, work: Path) -> None:
 
 def _load(database: Database, work: Path, now: datetime) -> None:
     if database.path is not None:
+        database.dispose()  # our own connections
         _load_sqlite(database.path, work / "database", now)
         return
     with database.engine.begin() as connection:

@@ -41,13 +41,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PersonMoney:
-    """What a person's page shows, in cents. `desk_free_cents` is what she may still owe."""
+    """What a person's page shows, in cents. `desk_free_cents` is what she may still owe.
+
+    `desk_credit_cents`: she paid at the desk for what was given back since; it pays for what she prints next.
+    """
 
     currency: str
     balance_cents: int
     balance_held_cents: int
     available_cents: int
     owed_cents: int
+    desk_credit_cents: int
     desk_held_cents: int
     desk_limit_cents: int
     desk_free_cents: int
@@ -70,7 +74,8 @@ def person_money(session: Session, person_id: str, organisation_id: str | None =
     (balance, held), (desk, desk_held) = sums
     return PersonMoney(
         currency=organisation.currency, balance_cents=balance, balance_held_cents=held,
-        available_cents=balance - held, owed_cents=-desk, desk_held_cents=desk_held, desk_limit_cents=limit,
+        available_cents=balance - held, owed_cents=max(0, -desk),
+        desk_credit_cents=max(0, desk), desk_held_cents=desk_held, desk_limit_cents=limit,
         desk_free_cents=limit + desk - desk_held,
     )  # fmt: skip
 

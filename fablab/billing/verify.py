@@ -8,12 +8,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fablab.billing.tables import Entry, EntrySeal, Hold, LedgerAccount, Posting
-from fablab.space.tables import Person
 
 
 class Problem(Struct, frozen=True):
     """Something that does not add up. `code`: entry_not_zero | entry_without_seal | currency_mixed | below_limit |
-    reversal_differs | hold_of_ended_job | two_open_holds | desk_above_zero | charge_lines_differ."""
+    reversal_differs | hold_of_ended_job | two_open_holds | charge_lines_differ."""
 
     code: str
     object_id: str
@@ -59,6 +58,7 @@ def _seals(session: Session) -> list[Problem]:
 
 
 def _limits(session: Session) -> list[Problem]:
+    """Nobody has spent or set aside more than her balance. A desk limit may be lowered below what is owed already."""
     balances = {
         account: int(cents)
         for account, cents in session.execute(
@@ -72,17 +72,10 @@ def _limits(session: Session) -> list[Problem]:
         )
     }
     found = []
-    rows = session.execute(
-        select(LedgerAccount, Person.desk_limit_cents)
-        .outerjoin(Person, Person.id == LedgerAccount.owner)
-        .where(LedgerAccount.kind.in_(("member", "to_pay_at_desk")))
-    )
-    for account, limit in rows:
+    for account in session.scalars(select(LedgerAccount).where(LedgerAccount.kind == "member")):
         free = balances.get(account.id, 0) - held.get(account.id, 0)
-        if account.kind == "member" and free < 0:
+        if free < 0:
             found.append(Problem("below_limit", account.id, {"owner": account.owner, "cents": free}))
-        if account.kind == "to_pay_at_desk" and balances.get(account.id, 0) > 0:
-            found.append(Problem("desk_above_zero", account.id, {"owner": account.owner, "limit_cents": limit}))
     return found
 
 

@@ -61,7 +61,7 @@ def sync(
 
 
 def _bring(row: Machine, site_id: str, agent_id: str, item: MachineSettings, size: Size | None) -> bool:
-    plain = msgspec.to_builtins(item)
+    plain = msgspec.json.decode(msgspec.json.encode(item))
     plain["api_key_file"] = None  # a path on the agent's box: nobody's business here
     wanted = {
         "site_id": site_id,

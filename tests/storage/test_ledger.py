@@ -209,6 +209,29 @@ def test_refunds_never_exceed_the_charge(place: Database) -> None:
         assert ledger.verify(session, open_jobs=[]) == []
 
 
+def test_what_was_paid_at_the_desk_and_reversed_is_a_credit_there(place: Database) -> None:
+    with place.write() as session:
+        limit(session, 500)
+        held = hold(session, 400)
+        entry = ledger.capture(
+            session,
+            NOW,
+            "system:hub",
+            hold_id=held.id,
+            run_id="r1",
+            settled=settled(400),
+            revision=0,
+            keep_open=False,
+        )
+        pay = {"person_id": "ana", "organisation_id": ORG, "means": "cash", "amount_cents": 400}
+        ledger.desk_payment(session, NOW, "max", source_id="p1", **pay)
+        ledger.reversal(session, NOW, "max", entry_id=entry.id, reason="wrong machine")
+        money = ledger.person_money(session, "ana")
+        assert (money.owed_cents, money.desk_credit_cents, money.desk_free_cents) == (0, 400, 900)
+        assert hold(session, 900, "j2").means == "desk"
+        assert ledger.verify(session, open_jobs=["j2"]) == []
+
+
 def test_a_balance_is_paid_out_as_far_as_it_is_free(place: Database) -> None:
     with place.write() as session:
         top_up(session, 1000)
