@@ -48,7 +48,7 @@ class Reason:
 class Standing:
     """A person at a site on one day. `level`: her best authorisation on the machine in question."""
 
-    today: date
+    day: date
     birth_date: date | None
     archived: bool
     roles: frozenset[str]
@@ -143,7 +143,7 @@ def _age_reasons(who: Standing, rules: Rules, moment: Moment) -> list[Reason]:
     if who.birth_date is None:
         known_adult = permitted("use_machines", who.roles) or who.roles & _HANDS
         return [] if known_adult else [Reason("age_unknown", {"machine": rules.machine})]
-    age = age_on(who.birth_date, who.today)
+    age = age_on(who.birth_date, who.day)
     if age >= OF_AGE:
         return []
     if rules.minors == "no":

@@ -184,8 +184,10 @@ def grant(
 ) -> Grant:  # fmt: skip
     """Give a role at a site, or in the whole organisation. The same grant twice is one.
 
-    Raises Refusal not_allowed, unknown_role, unknown_person; only an administrator makes administrators.
+    Raises Refusal not_allowed, own_role, unknown_role, unknown_person; only an administrator makes administrators.
     """
+    if actor_id == person_id:
+        raise Refusal("own_role")
     if role not in ROLES:
         raise Refusal("unknown_role", role=role, known=", ".join(ROLES))
     wanted = "make_administrators" if role == "administrator" else "grant_roles"
@@ -249,7 +251,7 @@ def standing(session: Session, now: datetime, person_id: str, site: Site, machin
     holding = [row for row in memberships if row.starts_on <= today <= row.ends_on]
     person = _person(session, person_id)
     return Standing(
-        today=today,
+        day=today,
         birth_date=person.birth_date,
         archived=person.archived_at is not None,
         roles=roles_of(session, person_id, site.id),

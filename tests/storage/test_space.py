@@ -92,7 +92,8 @@ def test_roles_are_given_and_the_last_administrator_stays(place: Database) -> No
     with place.write() as session:
         role = {"role": "administrator", "organisation_id": ORG, "site_id": None}
         boss = people.grant(session, NOW, "system:init", person_id="tom", **role)
-        assert people.grant(session, NOW, "tom", person_id="tom", **role).id == boss.id
+        assert people.grant(session, NOW, "system:init", person_id="tom", **role).id == boss.id
+        assert code_of(people.grant, session, NOW, "tom", person_id="tom", **role) == "own_role"
         assert code_of(people.ungrant, session, NOW, "tom", grant_id=boss.id) == "last_administrator"
         second = people.grant(session, NOW, "tom", person_id="ana", **role)
         people.ungrant(session, NOW, "ana", grant_id=boss.id)

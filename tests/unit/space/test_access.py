@@ -9,7 +9,7 @@ from fablab.space.access import PERMISSIONS, ROLES, Moment, Rules, Standing, age
 
 TODAY = date(2026, 3, 2)
 ANA = Standing(
-    today=TODAY, birth_date=date(1990, 1, 1), archived=False, roles=frozenset({"member"}),
+    day=TODAY, birth_date=date(1990, 1, 1), archived=False, roles=frozenset({"member"}),
     member_until=date(2026, 12, 31), last_membership_ended=None, rules_signed=True, level="alone",
 )  # fmt: skip
 MK3 = Rules("MK3", frozenset({"self_service", "queue"}), "no", membership_required=True)
