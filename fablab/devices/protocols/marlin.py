@@ -10,7 +10,7 @@ from fablab.devices.protocols import marlin_scripts as scripts
 from fablab.devices.protocols.lines import frame
 from fablab.devices.protocols.marlin_dialect import Dialect
 from fablab.devices.protocols.marlin_link import STOP_CONFIRM_S, Link, Step
-from fablab.devices.protocols.marlin_modes import HeatWait, heat_and_wait, words
+from fablab.devices.protocols.marlin_modes import HeatWait, Modes, heat_and_wait, words
 from fablab.devices.protocols.marlin_states import RUNNING, State
 
 PROGRESS_S = 0.25
@@ -36,6 +36,7 @@ class Marlin(Link):
         self._result: tuple[str, str] = ("stopped", "")
         self._held_by: tuple[str, str] = ("host", "")
         self._machine_holds = ""
+        self._retracted = False
         self._shown: tuple[int, int] = (0, 0)
         self._shown_at = self._now
         self._paused_at: float | None = None
@@ -97,6 +98,7 @@ class Marlin(Link):
         self._run, self._lines = intent.run, self._read(intent.lines)
         self._go("print")
         self._polled_at = self._now
+        self.modes = Modes()  # the head is only moved by the host once this file has homed it
         self._script = self._number_anew()
 
     def _number_anew(self) -> Iterator[Step]:
@@ -140,7 +142,8 @@ class Marlin(Link):
         yield [b"M400"]
         self._position = None
         yield [b"M114"]
-        yield scripts.park(self.dialect, self.modes, self._hot())
+        self._retracted = self._hot()
+        yield scripts.park(self.dialect, self.modes, self._retracted)
 
     def _resume_script(self) -> Iterator[Step]:
         self._paused_at = None
@@ -149,7 +152,7 @@ class Marlin(Link):
         for sensor, target in self.modes.targets.items():
             if target > 0 and sensor in self._temperatures:
                 yield HeatWait(sensor, target)
-        yield scripts.come_back(self.dialect, self.modes, at, self._hot())
+        yield scripts.come_back(self.dialect, self.modes, at, self._retracted)
 
     def _cancel(self, result: str, code: str) -> None:
         self._go("cancel")
@@ -290,7 +293,7 @@ class Marlin(Link):
             self._console = False
 
     def _on_busy(self, what: str) -> None:
-        if what.startswith("paused") and self.state is State.PRINTING and not self._machine_holds:
+        if what.startswith("paused") and self.state in (State.PRINTING, State.FINISHING) and not self._machine_holds:
             self._machine_holds = "busy"
             self._events.append(c.HeldStill("machine", what.replace(" ", "_")))
 
