@@ -54,6 +54,8 @@ KEEP_FILES = timedelta(days=2)
 """A job file that no run needs stays this long: a reprint needs not fetch it again."""
 PATIENCE_S = 24.0
 """How long a graceful stop may take with on_stop = abort."""
+WAIT_S = 7 * 24 * 3600.0
+"""With on_stop = wait: longer than any print."""
 CONFIGURED = "configure"
 
 
@@ -127,7 +129,7 @@ class Agent:
         """Refuse new starts → safe point → heaters off → flush the journal → leave the bus."""
         self._stopping.set()
         policy = policy or self.config.agent.on_stop
-        if not self.supervisor.halt(policy, PATIENCE_S if policy == "abort" else float(threading.TIMEOUT_MAX)):
+        if not self.supervisor.halt(policy, WAIT_S if policy == "wait" else PATIENCE_S):
             log.warning("not every machine came to a safe point in time")
         self._write_positions()
         self.reporter.retry()

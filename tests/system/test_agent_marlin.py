@@ -91,6 +91,7 @@ class Shop:
     def printing(self, until: Until) -> None:
         go(self.hub, until, "mk3", "run-1", order=prepare(FILE))
         until(lambda: self.printer.moves > 20, seconds=60, why="it does not print")
+        self.printer.tell("slow", "20")  # so that something of it is left for what the test does
 
     def close(self) -> None:
         self.agent.kill()
@@ -202,6 +203,7 @@ def test_an_emergency_stop_is_confirmed_latches_and_is_released_by_a_person(shop
     until(lambda: hub.state_of(refused.id) == "rejected")
     assert hub.code_of(refused.id) == "latched"
     hub.order("mk3", ReleaseStop(by="Ada"), stop_no=1)
+    shop.printer.tell("reset")  # what DTR does on a real board; a pseudo-terminal has no such wire
     until(lambda: hub.state("mk3") == "idle", seconds=60)
     assert shop.printer.homed == 1
 
@@ -219,6 +221,7 @@ def test_a_print_goes_on_while_hub_and_broker_are_away(shop: Shop, until: Until)
     hub = shop.start(until)
     shop.printing(until)
     shop.broker.kill()
+    shop.printer.tell("slow", "1")
     until(lambda: shop.printer.moves == 600, seconds=120)
     shop.broker.start()
     until(lambda: hub.ended("run-1"), seconds=60)
