@@ -1,6 +1,9 @@
 """A small lab in a real database, for tests of the hub: two printers, one agent, three people, one spool each."""
 
 from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fablab.billing.tables import Lot, Material, StockMove, Tariff
 from fablab.database import upgrade
@@ -16,7 +19,10 @@ EPOCH = "epoch-1"
 def make_database(url: str, password: str | None = None) -> Database:
     """Tables with their guards, as an upgrade makes them, and the lab below."""
     database = Database(url, password)
-    upgrade(database)
+    if database.path is not None and not database.path.exists():
+        database.path.write_bytes(_empty_sqlite())
+    else:
+        upgrade(database)
     with database.write() as session:
         session.get_one(Meta, "db_epoch").value = EPOCH
         session.add(Organisation(id="asso", name="Asso", currency="EUR"))
@@ -35,6 +41,19 @@ def make_database(url: str, password: str | None = None) -> Database:
         for number, machine_id in enumerate(("mk3", "xl"), start=1):
             _add_machine(session, machine_id, number)
     return database
+
+
+@cache
+def _empty_sqlite() -> bytes:
+    """An upgraded SQLite file, made once: the migrations are tested elsewhere."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "empty.db"
+        database = Database(f"sqlite:///{file}")
+        upgrade(database)
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.dispose()
+        return file.read_bytes()
 
 
 def add_person(session, person_id: str, role: str, desk_limit_cents: int = 2000) -> None:

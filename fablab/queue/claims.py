@@ -9,7 +9,7 @@ from fablab import audit
 from fablab.billing.tables import Lot
 from fablab.ids import new_id
 from fablab.messages import Cleared, EmergencyStop, ReleaseStop, SwitchOff, SwitchOn
-from fablab.queue import moves
+from fablab.queue import incidents, moves
 from fablab.queue.jobs import try_again
 from fablab.queue.people import is_staff, level_on, name, require_decider, require_staff
 from fablab.queue.tables import Run
@@ -37,6 +37,7 @@ def cleared(session: Session, now: datetime, actor: str, machine_id: str, *, run
         raise Refusal("judge_first", run=lying.id, job=lying.job_id)
     claim.plate, claim.plate_run_id = "free", None
     moves.order(session, now, actor, machine, Cleared(by=name(session, actor)))
+    incidents.answered(session, now, actor, machine_id, "plate_unsure")
     try_again(session, machine_id)
     audit.record(session, now, actor, "cleared", "machine", machine_id)
 

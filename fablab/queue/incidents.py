@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from fablab.ids import new_id
@@ -35,6 +35,15 @@ def note(
                 id=new_id(), at=now, site_id=site_id, machine_id=machine_id, run_id=run_id, code=code, data=data or {}
             )
         )
+
+
+def answered(session: Session, now: datetime, actor: str, machine_id: str, code: str) -> None:
+    """What a machine's incidents of this kind asked for has been done by a named person."""
+    session.execute(
+        update(IncidentRow)
+        .where(IncidentRow.machine_id == machine_id, IncidentRow.code == code, IncidentRow.seen_at.is_(None))
+        .values(seen_by=actor, seen_at=now)
+    )
 
 
 def seen(session: Session, now: datetime, actor: str, incident_id: str) -> None:

@@ -42,6 +42,7 @@ class Due:
     look: bool = True
     dispatch: bool = True
     directory: bool = True
+    press: bool = False
     seen: set[str] = field(default_factory=set)  # agents whose Applied is to be published
 
 
@@ -80,6 +81,7 @@ class Hub:
         for pattern in (topics.ALL_REPORTS, topics.ALL_STATES, topics.ALL_ONLINE):
             self.bus.subscribe(pattern, self._take)
         self.bus.subscribe(topics.wake(), self._take_wake, 0)
+        self.bus.on_link(self._take_link)
         self.bus.start()
 
     def start(self) -> None:
@@ -124,6 +126,11 @@ class Hub:
         self._measure_wake.set()
         self.wake()
 
+    def _take_link(self, up: bool) -> None:
+        if up:
+            self._due.press = True
+            self.wake()
+
     def _take_wake(self, _message: Message) -> None:
         self.nudge()
 
@@ -160,6 +167,8 @@ class Hub:
         if self._due.directory or self._is_look_time():
             self._load_directory()
         self._receive(messages)
+        if self._due.press:
+            self._press()
         self._send_orders()
         if self._due.look or self._is_look_time():
             self._look()
@@ -246,6 +255,7 @@ class Hub:
             with self.database.write() as session:
                 self.lease.guard(session)
                 greeted = greeting.hello(session, now, self.directory.epoch, opened.agent_id, report, report.body)
+                outbox.press(session, now, opened.agent_id)
             if greeted is None:
                 self.opener.drop("hello", opened.agent_id)
                 return
@@ -281,6 +291,12 @@ class Hub:
         self._due.dispatch = True
 
     # ---- what goes out
+
+    def _press(self) -> None:
+        self._due.press = False
+        with self.database.write() as session:
+            self.lease.guard(session)
+            outbox.press(session, self.clock.now())
 
     def _send_orders(self) -> None:
         now = self.clock.now()

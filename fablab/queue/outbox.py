@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import case, select
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from fablab import topics
@@ -59,6 +59,16 @@ def due(session: Session, now: datetime, directory: Directory, term: int) -> lis
         if row.state == "pending":
             row.state = "sent"
     return letters
+
+
+def press(session: Session, now: datetime, agent_id: str | None = None) -> None:
+    """The wire, or an agent, is back: what has no answer yet is sent again at once, not after its growing pause."""
+    query = update(CommandIntent).where(
+        CommandIntent.next_try_at > now, CommandIntent.state.in_(("pending", "sent", "accepted"))
+    )
+    if agent_id is not None:
+        query = query.where(CommandIntent.agent_id == agent_id)
+    session.execute(query.values(next_try_at=now))
 
 
 def next_due(session: Session) -> datetime | None:

@@ -130,6 +130,18 @@ def test_an_order_is_repeated_until_it_is_answered_and_then_no_more(world: World
     assert len([order for order in world.agent.orders if isinstance(order.body, Prepare)]) == 4
 
 
+def test_after_a_cut_what_waited_goes_out_at_once(world: World) -> None:
+    world.queued()
+    for seconds in (3, 5, 9, 16, 31):
+        world.later(seconds)
+    sent = len([order for order in world.agent.orders if isinstance(order.body, Prepare)])
+    world.hub.bus.cut()
+    world.later(1)
+    world.hub.bus.mend()
+    world.round()
+    assert len([order for order in world.agent.orders if isinstance(order.body, Prepare)]) == sent + 1
+
+
 def test_a_stop_is_repeated_quickly_and_overtakes_what_waits(world: World) -> None:
     _, run_id, _ = world.running()
     with world.database.write() as session:
