@@ -32,6 +32,8 @@ from fablab.sentences import Refusal
 FORMAT = 1
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
+ASIDE = "fablab_before_restore"
+"""PostgreSQL's schema with what was there before, while a restore is under way; put back where that fails."""
 AfterRestore = Callable[[Session, datetime], None]
 """What else a restore changes, in the transaction that writes the new epoch."""
 
@@ -133,7 +135,7 @@ def _dump(database: Database, target: Path, work: Path) -> None:
             source.backup(copy)
         return
     with _address(database, work) as address:
-        _run("pg_dump", "--format=custom", "--no-owner", f"--file={target}", f"--dbname={address}")
+        _run("pg_dump", "--format=custom", "--no-owner", "--schema=public", f"--file={target}", f"--dbname={address}")
 
 
 def _load(database: Database, work: Path, now: datetime) -> None:
@@ -145,16 +147,33 @@ def _load(database: Database, work: Path, now: datetime) -> None:
         others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         if connection.execute(text(others)).scalar():
             raise Refusal("database_in_use", where=place(database))
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+        connection.execute(text(f"ALTER SCHEMA public RENAME TO {ASIDE}"))
     database.dispose()
-    with _address(database, work) as address:
-        # the dump makes the schema again
-        _run("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", "--clean", "--if-exists",
-             f"--dbname={address}", str(work / "database"))  # fmt: skip
+    try:
+        with _address(database, work) as address:
+            # the dump makes the schema again
+            _run("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", "--clean", "--if-exists",
+                 f"--dbname={address}", str(work / "database"))  # fmt: skip
+    except Refusal:
+        _schema(database, "DROP SCHEMA IF EXISTS public CASCADE", f"ALTER SCHEMA {ASIDE} RENAME TO public")
+        raise
+    _schema(database, f"DROP SCHEMA {ASIDE} CASCADE")
+
+
+def _schema(database: Database, *statements: str) -> None:
+    with database.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
 
 
 def _load_sqlite(path: Path, dump: Path, now: datetime) -> None:
+    with closing(sqlite3.connect(f"file:{dump}?mode=ro", uri=True)) as connection:
+        try:
+            sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            sound = False
+    if not sound:
+        raise Refusal("backup_damaged", member="database")
     if path.exists():
         _require_unused(path)
         path.replace(path.with_name(f"{path.name}.before-restore-{now:%Y%m%dT%H%M%S}"))

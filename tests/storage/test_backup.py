@@ -1,5 +1,6 @@
 """Backup and restore on both databases, through the command line where it matters: whole, checked, a new epoch."""
 
+import hashlib
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fablab import files
@@ -185,3 +187,26 @@ def test_upgrade_makes_the_tables_from_the_command_line(empty: Database, tmp_pat
     assert (behind.returncode, behind.stderr.count("\n")) == (2, 1)
     assert run(file, "db", "upgrade").returncode == 0
     assert run(file, "ledger", "verify").returncode == 0
+
+
+def test_a_dump_that_cannot_be_loaded_leaves_what_was_there(
+    database: Database, place: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, file = place
+    target, bad = tmp_path / "backup.tar", tmp_path / "bad.tar"
+    made = backup(config, file, database, NOW, target)
+    junk = b"PGDMP or SQLite, but not really" * 100
+    members = {"database": hashlib.sha256(junk).hexdigest()}
+    raw = msgspec.json.encode(msgspec.structs.replace(made, members=members))
+    with tarfile.open(bad, "w") as tar:
+        for name, content in (("manifest.json", raw), ("database", junk)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(Refusal) as caught:
+        restore(config, database, NOW, bad, force=True, after=after_restore)
+    assert caught.value.code == ("backup_damaged" if database.is_sqlite else "dump_failed")
+    assert balance(database) == 500
+    database.dispose()
+    restore(config, database, NOW, target, force=True, after=after_restore)
+    assert balance(database) == 500
