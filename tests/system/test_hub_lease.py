@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fablab.clock import ManualClock, SystemClock
 from fablab.db import Database
 from fablab.queue.lease import Lease, LeaseLost
 from tests.builders_hub import make_database
+from tests.servers import start_postgresql
 
 CLOCK = ManualClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC))
 
@@ -63,3 +65,27 @@ def test_a_killed_hub_lets_go_at_once(database: Database) -> None:
             assert lease.term == 2
         finally:
             child.kill()
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[Database]:
+    server = start_postgresql(tmp_path)
+    database = make_database(server.new_database(), server.password)
+    yield database
+    database.dispose()
+    server.stop()
+
+
+def test_on_postgresql_it_lapses_by_the_clock_of_the_database(postgresql: Database, until: Callable[..., None]) -> None:
+    """The clocks of the hubs stand still here: only the database's own counts."""
+    first, second = Lease(postgresql, CLOCK, "first", lease_s=2), Lease(postgresql, CLOCK, "second", lease_s=60)
+    assert first.acquire()
+    assert not second.acquire()
+    assert first.renew()
+    until(second.acquire, seconds=10, why="the lease never lapsed")
+    assert second.term == 2
+    with pytest.raises(LeaseLost), postgresql.write() as session:
+        first.guard(session)
+    assert not first.renew()
+    with postgresql.write() as session:
+        second.guard(session)
