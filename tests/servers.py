@@ -46,7 +46,10 @@ def _end_with_tests(number: int) -> None:
 
 @dataclass
 class PostgreSQL:
-    """A running server. `url` has no password; it is in `password_file`, as fablab.toml wants it."""
+    """A running server, whose role `fablab` owns its databases and is no superuser, as deploy/postgres sets it up.
+
+    `url` has no password; it is in `password_file`, as fablab.toml wants it.
+    """
 
     process: subprocess.Popen[bytes]
     port: int
@@ -68,9 +71,9 @@ class PostgreSQL:
 
         self.databases += 1
         name = f"t{self.databases}"
-        dsn = f"host=127.0.0.1 port={self.port} user=fablab dbname=fablab"
+        dsn = f"host=127.0.0.1 port={self.port} user=admin dbname=postgres"
         with psycopg.connect(dsn, password=self.password, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} OWNER fablab".encode())
         return self.url_of(name)
 
     def stop(self) -> None:
@@ -97,7 +100,7 @@ def start_postgresql(folder: Path) -> PostgreSQL:
     words.chmod(0o644)  # in a folder that only the user may enter
     data, programs = home / "data", _programs()
     subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "fablab", "-A", "scram-sha-256", f"--pwfile={words}", "-E", "UTF8",
+        [programs / "initdb", "-D", data, "-U", "admin", "-A", "scram-sha-256", f"--pwfile={words}", "-E", "UTF8",
          "--no-sync", "--locale=C"],
         check=True, capture_output=True, cwd="/", **as_user,
     )  # fmt: skip
@@ -163,12 +166,13 @@ def _programs() -> Path:
 def _create_first(server: PostgreSQL) -> None:
     import psycopg
 
-    dsn = f"host=127.0.0.1 port={server.port} user=fablab dbname=postgres"
+    dsn = f"host=127.0.0.1 port={server.port} user=admin dbname=postgres"
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             with psycopg.connect(dsn, password=server.password, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE fablab")
+                connection.execute(f"CREATE ROLE fablab LOGIN PASSWORD '{server.password}'".encode())
+                connection.execute("CREATE DATABASE fablab OWNER fablab")
                 return
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
