@@ -3,7 +3,7 @@
 BIN := .venv/bin
 
 demo: environment
-	@exec $(BIN)/fablab demo --dir demo $(DEMO)
+	@FABLAB_PARENT=$$PPID exec $(BIN)/fablab demo --dir demo $(DEMO)
 
 test: test-environment lint
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
