@@ -1,7 +1,7 @@
 """Loads what matching wants to know of a job and of each machine of its site, and keeps the answers together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,18 +37,52 @@ class Survey:
         return may_wait_for(self.reasons)
 
 
-def survey(session: Session, now: datetime, job: Job) -> list[Survey]:
+@dataclass
+class Yard:
+    """What many surveys share: the machines of a site as they stand, and what is known of the jobs in question."""
+
+    machines: list[tuple[Machine, Offer]]
+    quotes: dict[str, dict[str, Quote]]  # by job, by machine
+    rejected: dict[tuple[str, str], NotTriedAgain]  # by job and machine
+    facts: dict[str, Facts | None] = field(default_factory=dict)  # by content
+    materials: dict[tuple[str | None, str | None], Material | None] = field(default_factory=dict)
+
+
+def load_yard(session: Session, now: datetime, site_id: str, job_ids: Sequence[str]) -> Yard:
+    """Load once what the surveys of these jobs need."""
+    quotes: dict[str, dict[str, Quote]] = {}
+    for quote in session.scalars(select(Quote).where(Quote.job_id.in_(job_ids))):
+        quotes.setdefault(quote.job_id, {})[quote.machine_id] = quote
+    rejected = session.scalars(select(NotTriedAgain).where(NotTriedAgain.job_id.in_(job_ids)))
+    return Yard(
+        [(machine, basis(session, now, machine)) for machine in site_machines(session, site_id)],
+        quotes,
+        {(row.job_id, row.machine_id): row for row in rejected},
+    )
+
+
+def survey(session: Session, now: datetime, job: Job, yard: Yard | None = None) -> list[Survey]:
     """Ask every machine of the job's site; empty while the file is not understood."""
-    facts = facts_of(session, job)
+    yard = load_yard(session, now, job.site_id, [job.id]) if yard is None else yard
+    if job.sha256 not in yard.facts:
+        yard.facts[job.sha256] = facts_of(session, job)
+    facts = yard.facts[job.sha256]
     if facts is None:
         return []
-    wanted = needs(session, job, facts)
-    quotes = {quote.machine_id: quote for quote in session.scalars(select(Quote).where(Quote.job_id == job.id))}
-    seconds = estimated_seconds(facts)
+    choice = (job.material_id, facts.material)
+    if choice not in yard.materials:
+        yard.materials[choice] = material_of(session, job, facts)
+    wanted = needs(job, facts, yard.materials[choice])
+    quotes, seconds = yard.quotes.get(job.id, {}), estimated_seconds(facts)
     found = []
-    for machine in site_machines(session, job.site_id):
-        why = reasons(wanted, offer(session, now, machine, job))
-        found.append(Survey(machine.id, machine.name, why, quotes.get(machine.id), seconds))
+    for machine, offer in yard.machines:
+        row = yard.rejected.get((job.id, machine.id))
+        for_this = replace(
+            offer,
+            not_again=None if row is None else (row.code, row.data),
+            access=machine_access(session, now, machine, job),
+        )
+        found.append(Survey(machine.id, machine.name, reasons(wanted, for_this), quotes.get(machine.id), seconds))
     return found
 
 
@@ -71,9 +105,8 @@ def site_machines(session: Session, site_id: str) -> Sequence[Machine]:
     ).all()
 
 
-def needs(session: Session, job: Job, facts: Facts) -> Needs:
-    """What file and choices ask for. The chosen material counts; without one, what the slicer wrote."""
-    material = material_of(session, job, facts)
+def needs(job: Job, facts: Facts, material: Material | None) -> Needs:
+    """What file and choices ask for."""
     heat = facts.measured.max_temperatures
     tools = [index for index, mm in enumerate(facts.measured.filament_mm) if mm > 0]
     return Needs(
@@ -113,11 +146,10 @@ def _mg(facts: Facts, material: Material | None) -> int:
     )
 
 
-def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
-    """One machine as it stands, for one job."""
+def basis(session: Session, now: datetime, machine: Machine) -> Offer:
+    """One machine as it stands, whatever the job."""
     claim = session.get(MachineClaim, machine.id)
-    rejected = session.get(NotTriedAgain, (job.id, machine.id))
-    basis = Offer(
+    plain = Offer(
         machine_id=machine.id,
         kind=machine.kind,
         prints_files=machine.kind == "printer",
@@ -132,10 +164,8 @@ def offer(session: Session, now: datetime, machine: Machine, job: Job) -> Offer:
         ).first(),
         latched=claim is not None and claim.latched,
         frozen=claim is not None and claim.frozen,
-        not_again=None if rejected is None else (rejected.code, rejected.data),
-        access=machine_access(session, now, machine, job),
     )
-    return replace(basis, **_profile_keys(machine))
+    return replace(plain, **_profile_keys(machine))
 
 
 def _volume(machine: Machine) -> tuple[float, float, float] | None:

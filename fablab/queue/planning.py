@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fablab.queue.candidates import survey
+from fablab.queue.candidates import load_yard, survey
 from fablab.queue.machine_view import picture
 from fablab.queue.policy import Free, Kept, Planned, Waiting, assignments, plan
 from fablab.queue.tables import Agent, Job, MachineClaim, MachineView, Run
@@ -48,9 +48,10 @@ def waiting_jobs(session: Session, now: datetime, site_id: str) -> list[Waiting]
     by_hand = frozenset(
         session.scalars(select(Machine.id).where(Machine.site_id == site_id, Machine.driver == "manual")).all()
     )
+    yard = load_yard(session, now, site_id, [job.id for job in jobs])
     waiting = []
     for job in jobs:
-        fitting = [item for item in survey(session, now, job) if not item.reasons and item.quote is not None]
+        fitting = [item for item in survey(session, now, job, yard) if not item.reasons and item.quote is not None]
         waiting.append(
             Waiting(
                 job_id=job.id,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fablab.billing.tables import Entry, Hold, Lot, Quote
 from fablab.messages import StateSnapshot
-from fablab.queue.candidates import Survey, survey
+from fablab.queue.candidates import Survey, load_yard, survey
 from fablab.queue.machine_view import picture
 from fablab.queue.planning import planned
 from fablab.queue.tables import Agent, Job, JobFile, MachineClaim, MachineView, Run
@@ -130,10 +130,11 @@ def queue_list(session: Session, now: datetime, site_id: str) -> list[dict[str, 
     jobs = session.scalars(
         select(Job).where(Job.site_id == site_id, Job.state.in_(("queued", "held"))).order_by(Job.queued_at, Job.id)
     ).all()
+    yard = load_yard(session, now, site_id, [job.id for job in jobs])
     items = []
     for job in jobs:
         plan = plans.get(job.id)
-        found = survey(session, now, job)
+        found = survey(session, now, job, yard)
         items.append(
             {
                 **_head(session, job),
