@@ -74,6 +74,14 @@ def descendants(pid: int) -> set[int]:
     return family
 
 
+def alive(pid: int) -> bool:
+    """Whether it still runs; one that waits to be buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "fablab"
@@ -87,7 +95,7 @@ def main() -> None:
         family = descendants(second.pid)
         second.kill()
         time.sleep(1.0)
-        left = [pid for pid in family if Path(f"/proc/{pid}").exists() and pid != second.pid]
+        left = [pid for pid in family if alive(pid) and pid != second.pid]
         print(
             json.dumps(
                 {
