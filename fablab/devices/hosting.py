@@ -3,6 +3,7 @@
 Knows no journal, no bus, no file. One thread owns it; only `wake` may be called from others.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -58,10 +59,8 @@ class Hosting:
 
     def wake(self) -> None:
         """End a wait from another thread."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._wake_write, b"!")
-        except BlockingIOError:
-            pass  # a full pipe wakes as well
 
     def close(self) -> None:
         """Close the transport; the hosting may be opened again."""
@@ -77,8 +76,6 @@ class Hosting:
         self._waiting = self.transport.write(self.engine.to_write())
 
     def _drain_wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 4096):
                 pass
-        except BlockingIOError:
-            pass
