@@ -184,7 +184,7 @@ def print_command(file: Path, port: str, name: str | None, as_json: bool) -> Non
         figures = f"{outcome.lines} lines, {outcome.resends} resends, {outcome.seconds:.0f} s"
         click.echo(f"{outcome.state}: {figures} {outcome.error or ''}".rstrip(), err=True)
     if outcome.state != "succeeded":
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _recognised(port: str) -> str:
@@ -201,14 +201,11 @@ def _recognised(port: str) -> str:
 
 
 def _check(file: Path, index: Path, profile: "Any") -> None:
-    """Read the whole file before a byte leaves. Raises `Refusal` file_hazard, model_differs, dialect_differs."""
-    from fablab.devices.preparing import check_dialect, check_model
+    """Read the whole file before a byte leaves. Raises `Refusal` for a hazard, another model, another dialect."""
+    from fablab.devices.preparing import check_dialect, check_hazards, check_model
     from fablab.gcode.facts import understand
-    from fablab.refusals import Refusal
 
     facts = understand(file, profile.limits(role="technician"), index)
     check_model(facts.printer_model, profile)
     check_dialect(facts.dialect, profile)
-    worst = next((hazard for hazard in facts.hazards if hazard.severity == "refuse"), None)
-    if worst is not None:
-        raise Refusal("file_hazard", line=worst.line, command=worst.code, reason=worst.reason)
+    check_hazards(facts)
