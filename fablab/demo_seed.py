@@ -71,7 +71,7 @@ def seed(config: Config, folder: Path, now: datetime) -> None:
         FirstAdministrator(ADMINISTRATOR.name, ADMINISTRATOR.login, passwords[ADMINISTRATOR.login]),
         HouseRules(),
     )
-    database = Database(config.database_url)
+    database = Database(config.database_url, config.secret(config.database.password_file))
     with database.write() as session:
         ids = {ADMINISTRATOR.login: administrator}
         for person in PEOPLE:
