@@ -1,7 +1,8 @@
 // Keeps open pages fresh: turns the server's hints into htmx events, and says so when no news comes any more.
 (function () {
   "use strict";
-  var wanted = (document.body.dataset.live || "").trim();
+  var wanted = "";
+  var source = null;
   var lost = document.getElementById("lost");
   var last = Date.now();
   var wait = 1000;
@@ -22,22 +23,44 @@
     document.body.classList.add("stale");
   }
 
+  function topics() {
+    var names = {};
+    document.querySelectorAll("[data-topics]").forEach(function (part) {
+      part.dataset.topics.split(" ").forEach(function (name) { if (name) { names[name] = true; } });
+    });
+    return Object.keys(names).sort().join(" ");
+  }
+
   function listen() {
-    var source = new EventSource("/live/events?" + new URLSearchParams({ topics: wanted }));
-    source.onmessage = function (event) {
+    var mine = new EventSource("/live/events?" + new URLSearchParams({ topics: wanted }));
+    source = mine;
+    mine.onmessage = function (event) {
       heard();
       if (event.data !== "beat" && window.htmx) { window.htmx.trigger(document.body, event.data); }
     };
-    source.onerror = function () {
-      source.close();
-      window.setTimeout(listen, wait);
+    mine.onerror = function () {
+      mine.close();
+      if (mine !== source) { return; }
+      window.setTimeout(function () { if (mine === source) { listen(); } }, wait);
       wait = Math.min(wait * 2, 30000);
     };
   }
 
+  // A part that was refreshed may speak of other things than before: a job that got its machine, say.
+  function follow() {
+    var now = topics();
+    if (now === wanted) { return; }
+    wanted = now;
+    if (source) { source.close(); source = null; }
+    if (wanted) { listen(); }
+  }
+
   document.body.addEventListener("htmx:afterOnLoad", heard);
-  if (wanted && window.EventSource) {
-    listen();
+  if (window.EventSource && topics()) {
+    follow();
+    document.body.addEventListener("htmx:afterSettle", follow);
+    window.addEventListener("pagehide", function () { if (source) { source.close(); source = null; } });
+    window.addEventListener("pageshow", function (event) { if (event.persisted) { wanted = ""; follow(); } });
     window.setInterval(showLoss, 5000);
   }
 
