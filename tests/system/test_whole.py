@@ -92,3 +92,45 @@ def test_a_member_without_balance_pays_at_the_desk(lab: Lab) -> None:
     )
     assert done["price"]["charged_cents"] > 0
     ledger_is_whole(lab)
+
+
+def test_a_slow_machine_costs_its_minutes_below_the_ceiling(lab: Lab) -> None:
+    """The simulator is slowed: the minutes on the bill follow, the estimate stays, the ceiling holds."""
+    lab.simulator("mk3", "slow 4")
+    try:
+        job = lab.send("member", "tiny-pla-mk3.gcode", machine="mk3")
+        estimate = lab.until_state("member", job["id"], "queued", "assigned")["estimate"]
+        run = lab.ready_run("member", job["id"])
+        assert lab.call("volunteer", "POST", f"/api/v1/runs/{run['id']}/go").status_code == 200
+        lab.until_state("member", job["id"], "to_judge", seconds=180)
+    finally:
+        lab.simulator("mk3", "slow 1")
+    lab.call("volunteer", "POST", f"/api/v1/runs/{run['id']}/judge", json={"verdict": "good", "shelf": "A1"})
+    done = lab.until(
+        lambda: (j := lab.job("member", job["id"]))["price"]["charged_cents"] is not None and j, "it was never charged"
+    )
+    assert done["estimate"] == estimate
+    assert done["runs"][-1]["seconds"] > 2 * estimate["seconds"]
+    assert done["price"]["charged_cents"] <= done["price"]["ceiling_cents"]
+
+
+def test_a_machine_that_halts_half_way_is_failed_and_judged(lab: Lab) -> None:
+    """Last in this file: a halted board wants a reset by hand."""
+    before = lab.simulator("mk3", "stats")
+    job = lab.send("member", "cube-pla-mk3.gcode", machine="mk3")
+    run = lab.ready_run("member", job["id"])
+    assert lab.call("volunteer", "POST", f"/api/v1/runs/{run['id']}/go").status_code == 200
+    lab.until(lambda: lab.simulator("mk3", "stats")["extruded_mm"] > before["extruded_mm"] + 20, "nothing came out")
+    lab.simulator("mk3", "halt")
+    ended = lab.until_state("member", job["id"], "to_judge", seconds=60)
+    stats = lab.simulator("mk3", "stats")
+    assert ended["runs"][-1]["result"] == "failed"
+    charged = ended["runs"][-1]["commanded_mm"][0]
+    assert 0 < charged <= stats["extruded_mm"] - before["extruded_mm"] + 1
+    judged = lab.call("volunteer", "POST", f"/api/v1/runs/{run['id']}/judge", json={"verdict": "failed"})
+    assert judged.status_code == 200, judged.text
+    done = lab.until(
+        lambda: (j := lab.job("member", job["id"]))["price"]["charged_cents"] is not None and j, "it was never settled"
+    )
+    assert done["price"]["charged_cents"] == 0  # the house's rule of the demo: a failed part is free
+    ledger_is_whole(lab)
