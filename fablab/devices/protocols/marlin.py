@@ -14,6 +14,8 @@ from fablab.devices.protocols.marlin_modes import HeatWait, Modes, heat_and_wait
 from fablab.devices.protocols.marlin_states import RUNNING, State
 
 PROGRESS_S = 0.25
+SHORT_NUMBERS = 64
+"""More than any window holds, so that a firmware that missed the M110 asks for a line that cannot be meant."""
 _PAUSES = {("M", 0), ("M", 1), ("M", 25), ("M", 601)}
 Vet = Callable[[bytes], str | None]
 
@@ -102,7 +104,11 @@ class Marlin(Link):
         self._script = self._number_anew()
 
     def _number_anew(self) -> Iterator[Step]:
-        self._urgent.append(self.wire.hello())
+        """Long numbers start anew. Short ones run on: a lost M110 must never leave both counters nearly alike."""
+        if self.wire.top > SHORT_NUMBERS:
+            self._urgent.append(self.wire.hello())
+        else:
+            self.wire.start_count()
         yield []
 
     def _emergency_stop(self) -> None:
@@ -167,7 +173,7 @@ class Marlin(Link):
         yield [b"M400"]
         self._position = None
         yield [b"M114"]
-        for _ in range(3):  # acknowledgements may have been lost: one more numbered line tells
+        for _ in range(10):  # acknowledgements may have been lost: one more numbered line tells
             if self.wire.accepted >= self._out:
                 break
             yield [b"M400"]
@@ -283,7 +289,7 @@ class Marlin(Link):
     # ------------------------------------------------------------ what the machine says about the run
 
     def _on_taken(self) -> None:
-        if self._run and not self._began and self.wire.taken and self.state is not State.CANCELLING:
+        if self._run and not self._began and self.wire.run_began and self.state is not State.CANCELLING:
             self._began = True
             self._events.append(c.Began(self._run))
         if self._machine_holds == "busy":

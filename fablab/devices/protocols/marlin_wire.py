@@ -47,6 +47,7 @@ class Wire:
         self._same = 0
         self._last_line: int | None = None
         self._renumber = False
+        self._run_from = 1
 
     def clear(self) -> None:
         """Forget everything: the machine was reset, or the port opened anew."""
@@ -72,9 +73,14 @@ class Wire:
         return self._top
 
     @property
-    def taken(self) -> int:
-        """Highest number that was acknowledged by itself."""
-        return self._taken
+    def run_began(self) -> bool:
+        """A line of the run was acknowledged by itself."""
+        return self._taken >= self._run_from
+
+    def start_count(self) -> None:
+        """A run begins with the next line, with the numbers running on; the wire is idle."""
+        self._run_from = self._top
+        self._pending = self.accepted = 0
 
     def sent_lately(self, text: bytes) -> bool:
         """Did one of the last lines hold exactly this text?"""
