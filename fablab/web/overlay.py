@@ -23,9 +23,12 @@ def machine_now(machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_now(run: dict[str, Any], picture: Picture | None) -> dict[str, Any]:
-    """A run with newer progress, layer, seconds and commanded millimetres, where the picture is of this run."""
+    """A run with newer state, progress, layer, seconds and millimetres, where the picture is of this run.
+
+    `known_state` is what the tables say: acts are offered by it, since the verbs go by it too.
+    """
     if picture is None or picture.snapshot.run != run["id"] or run["state"] in {"ended", "released"}:
-        return run
+        return {**run, "known_state": run["state"]}
     snapshot, telemetry = picture.snapshot, picture.telemetry
     newest: Any = telemetry or snapshot
     state = run["state"]
@@ -34,6 +37,7 @@ def run_now(run: dict[str, Any], picture: Picture | None) -> dict[str, Any]:
     return {
         **run,
         "state": state,
+        "known_state": run["state"],
         "progress": newest.progress if newest.progress is not None else run.get("progress"),
         "layer": newest.layer or run.get("layer"),
         "layers": snapshot.layers or run.get("layers"),

@@ -27,7 +27,12 @@ def job_page(session: Session, job_id: str) -> dict[str, Any]:
     run = next((one for one in reversed(job["runs"]) if one["state"] not in {"released"}), None)
     live = run if run is not None and run["state"] != "ended" else None
     names = machine_names(session)
-    looks = (job["state"], job["held_for"], live and (live["id"], live["state"], live["token"]), job["choices"])
+    looks = (
+        job["state"],
+        job["held_for"],
+        live and (live["id"], live["state"], live["known_state"], live["token"]),
+        job["choices"],
+    )
     return {
         "job": job,
         "run": run,

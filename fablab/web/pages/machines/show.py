@@ -48,10 +48,12 @@ def machine_page(session: Session, machine_id: str) -> dict[str, Any]:
     """Everything the page shows. Raises Refusal unknown_machine."""
     machine = machine_now(summaries.machine_summary(session, now(), machine_id))
     run, plate_run = machine["run"], machine["plate_run"]
+    if run is not None:
+        run = {"known_state": run["state"], **run}
     state, look = big_state(machine)
     looks = (
         state,
-        run and (run["id"], run["state"], run["token"], run["job_state"]),
+        run and (run["id"], run["known_state"], run["state"], run["token"], run["job_state"]),
         plate_run and (plate_run["id"], plate_run["state"], plate_run["verdict"]),
         machine["plate"],
         machine["latched"],
