@@ -1,11 +1,15 @@
 """A print on the pages, from the file to the receipt: what each person sees and may do on the way."""
 
 import re
+from datetime import timedelta
 
 from sqlalchemy import select
 
-from fablab.messages import Start
+from fablab import topics
+from fablab.messages import Start, StateSnapshot, seal
 from fablab.queue.tables import Run
+from fablab.space.tables import Occupation
+from tests.builders_hub import EPOCH, KEY, NOW
 from tests.web.conftest import Lab
 
 
@@ -109,3 +113,52 @@ def test_staff_acts_for_a_person_without_account(lab: Lab) -> None:
     assert max_.post(f"/jobs/{job}/confirm").status_code == 303
     assert lab.world.summary(job)["price"]["means"] == "desk"
     assert lab.client("ana").upload(b"G28\nG1 X1\n", **{"for": person}).status_code == 403
+
+
+def test_a_member_starts_her_own_file_during_her_booking(lab: Lab) -> None:
+    with lab.world.database.write() as session:
+        session.add(
+            Occupation(
+                id="kept", site_id="nyons", machine_id="xl", person_id="ana", kind="booking", made_by="ana",
+                starts_at=NOW - timedelta(hours=1), ends_at=NOW + timedelta(hours=3), made_at=NOW,
+            )
+        )  # fmt: skip
+    lab.client("max").post("/people/ana/authorise", {"machine": "xl", "level": "alone"})
+    ana = lab.client("ana")
+    lab.world.agent.say_hello()
+    lab.world.round()
+    job = ana.draft(booking="kept")
+    assert ana.post(f"/jobs/{job}/confirm").status_code == 303
+    lab.world.agent.prepare()
+    lab.world.round()
+    run = run_of(lab, job)
+    assert run.machine_id == "xl"
+    go = f"/machines/xl/runs/{run.id}/go"
+    assert go in ana.get(f"/jobs/{job}").text
+    assert go not in lab.client("max").get(f"/jobs/{job}").text
+    assert ana.post(go, {"token": run.token}).status_code == 303
+    assert lab.world.agent.last(Start, run.id) is not None
+
+
+def test_acts_are_offered_by_what_the_tables_say(lab: Lab) -> None:
+    """The live picture may be a second ahead of the tables: the page moves, but offers no act that would be refused."""
+    ana, max_ = lab.client("ana"), lab.client("max")
+    lab.world.agent.say_hello()
+    lab.world.round()
+    job = ana.draft()
+    ana.post(f"/jobs/{job}/confirm")
+    lab.world.agent.prepare()
+    lab.world.round()
+    run = run_of(lab, job)
+    max_.post(f"/machines/{run.machine_id}/runs/{run.id}/go", {"token": run.token})
+    topic = topics.state("nyons", run.machine_id)
+    ahead = StateSnapshot(
+        machine=run.machine_id, journal_id=lab.world.agent.journal, boot_no=1, rev=999, at="", state="running",
+        run=run.id, job=job, progress=0.25,
+    )  # fmt: skip
+    lab.live.feed(topic, seal(topic, EPOCH, KEY, ahead))
+    page = max_.get(f"/machines/{run.machine_id}").text
+    assert "25" in page and "/pause" not in page and "/cancel" in page
+    lab.world.agent.start(lab.world.agent.last(Start, run.id))
+    lab.world.round()
+    assert "/pause" in max_.get(f"/machines/{run.machine_id}").text
