@@ -41,8 +41,9 @@ def test_a_file_is_printed_line_by_line(tmp_path: Path, model: str) -> None:
         assert last == c.Progressed(len(file), len(file), done=len(file))
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("fault", ["damage-every 20", "drop-ok 3", "double-ok 3"])
+@pytest.mark.parametrize(
+    ("model", "fault"), [("mk3", "damage-every 20"), ("mini", "drop-ok 3"), ("big", "double-ok 3")]
+)  # each model × each kind of noise: test_marlin_noise.py, on virtual time
 def test_noise_changes_nothing_of_what_is_executed(tmp_path: Path, model: str, fault: str) -> None:
     with simulated(tmp_path, model) as printer, hosted(printer, model) as host:
         host.connect()
