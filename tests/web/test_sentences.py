@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
 
 import fablab
 from fablab.sentences import DOMAIN, FOLDER, Refusal, has_sentence, sentence
@@ -117,3 +119,22 @@ def test_money_hours_and_weights_are_written_as_people_write_them() -> None:
     assert "€12.50" in sentence("more_than_owed", "en", amount_cents=1250, owed_cents=100)
     assert "30\xa0s" in sentence("sign_in_later", "fr", seconds=30)
     assert sentence("nothing_like_this", "en").count("nothing_like_this") == 1
+
+
+@pytest.mark.parametrize("domain", ["messages", DOMAIN])
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_the_compiled_catalogue_is_that_of_its_source(domain: str, language: str) -> None:
+    folder = FOLDER / language / "LC_MESSAGES"
+    with (folder / f"{domain}.po").open("rb") as file:
+        source = {str(message.id): message.string for message in read_po(file) if message.id and message.string}
+    compiled = gettext.translation(domain, localedir=FOLDER, languages=[language])
+    assert {code: text for code, text in compiled._catalog.items() if code} == source  # type: ignore[attr-defined]
+
+
+def test_every_text_of_the_pages_is_in_the_french_catalogue() -> None:
+    french = gettext.translation("messages", localedir=FOLDER, languages=["fr"])
+    known = french._catalog  # type: ignore[attr-defined]
+    methods = [("**.py", "python"), ("**.html", "jinja2")]
+    found = extract_from_dir(PACKAGE / "web", methods, keywords={"gettext": None, "_": None})
+    missing = {text for _, _, text, _, _ in found if isinstance(text, str) and text not in known}
+    assert not missing
