@@ -98,8 +98,9 @@ class Person:
         self.page.check(f"[name=verdict][value={verdict}]")
         if shelf:
             self.page.fill("[name=shelf]", shelf)
-        self.page.click("form[action$='/judge'] button")
-        expect(self.page.locator("[role=status]").first).to_be_visible()
+        with self.page.expect_navigation():
+            self.page.click("form[action$='/judge'] button")
+        expect(self.page.locator("form[action$='/judge']")).to_have_count(0)
 
     def progress(self) -> float:
         """What the progress bar of the page says, in per cent; -1 where there is none."""

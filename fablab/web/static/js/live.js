@@ -64,6 +64,36 @@
     window.setInterval(showLoss, 5000);
   }
 
+  // What somebody has typed or ticked survives when the part around it is refreshed.
+  var kept = [];
+  function place(form, field) { return [form.getAttribute("action"), field.name, field.type === "radio" ? field.value : ""]; }
+  document.body.addEventListener("htmx:beforeSwap", function (event) {
+    kept = [];
+    event.detail.target.querySelectorAll("form").forEach(function (form) {
+      Array.prototype.forEach.call(form.elements, function (field) {
+        if (!field.name || field.type === "hidden" || field.type === "submit") { return; }
+        var box = field.type === "checkbox" || field.type === "radio";
+        var changed = box ? field.checked !== field.defaultChecked : field.value !== (field.defaultValue || "");
+        if (changed || field === document.activeElement) {
+          kept.push({ at: place(form, field).join("|"), value: field.value, checked: field.checked, box: box, changed: changed, focus: field === document.activeElement });
+        }
+      });
+    });
+  });
+  document.body.addEventListener("htmx:afterSwap", function () {
+    if (!kept.length) { return; }
+    document.querySelectorAll("main form").forEach(function (form) {
+      Array.prototype.forEach.call(form.elements, function (field) {
+        kept.forEach(function (was) {
+          if (place(form, field).join("|") !== was.at) { return; }
+          if (was.changed) { if (was.box) { field.checked = was.checked; } else { field.value = was.value; } }
+          if (was.focus) { field.focus(); }
+        });
+      });
+    });
+    kept = [];
+  });
+
   // A form that was sent is not sent twice by a second click.
   document.addEventListener("submit", function (event) {
     var form = event.target;
