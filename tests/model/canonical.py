@@ -1,194 +1,155 @@
-"""One name for worlds that differ only in numbers: ids are renamed in their order, what can matter no more is left out.
+"""One name for worlds that differ only in numbers: ids and counters by their order, without what can matter no more.
 
-Nothing is left out that a fault still in the budget could bring back.
+Nothing is left out that a fault still to come could bring back. A name is plain tuples, cheap to hash and to keep.
 """
 
-from tests.model.world import Journal, Order, Rows, World
+from tests.model.world import Journal, Order, Report, Rows, World, unheard
+
+Name = tuple[object, ...]
+COPIES = 2
 
 
-def canonical(world: World, left: tuple[str, ...], blind: str | None) -> World:
-    """The same world with the smallest numbers."""
-    if "restore" not in left:
-        world = _forget_applied(world._replace(backup=None))
-    if not {"new_card", "old_card"} & set(left) and blind != "known":
-        world = _forget_known(world._replace(card=None))
-    return _rename(_count_again(_forget_runs(world)))
-
-
-def _forget_applied(world: World) -> World:
+def settled(world: World, *, cards: bool, forget: bool) -> World:
+    """The world after what changes nothing: idle words are taken as read, and orders that can do nothing are gone."""
     rows, journal = world.rows, world.journal
-    if rows.journal != journal.id:
-        return world
-    reports = journal.reports[rows.applied :]
-    asked = {report[1] for report in reports if report[0] == "answer"} | {order.uid for order in world.wire}
-    rows = rows._replace(applied=0, answered=frozenset(uid for uid in rows.answered if uid in asked))
-    return world._replace(rows=rows, journal=journal._replace(reports=reports))
+    live = {run.key for run in rows.runs if run.live}
+    if rows.journal == journal.id and rows.greeted:
+        applied, answered = rows.applied, rows.answered
+        while applied < len(journal.reports) and _idle(journal.reports[applied], live):
+            answered = answered | {journal.reports[applied].uid} - {0}
+            applied += 1
+        if applied != rows.applied:
+            world = world._replace(rows=rows._replace(applied=applied, answered=answered))
+    return world._replace(wire=_without_void(world, live, cards)) if forget else world
 
 
-def _forget_known(world: World) -> World:
-    """An order that the journal knows is never carried out again; one of an older epoch never was and never will be."""
-    journal = world.journal
-    known = {uid for uid, _ in journal.known}
-    epochs = {journal.epoch, world.rows.epoch}
-    wire = frozenset(order for order in world.wire if order.uid not in known and order.epoch in epochs)
-    return world._replace(wire=wire, journal=journal._replace(known=frozenset()))
+def _without_void(world: World, live: set[int], cards: bool) -> frozenset[Order]:
+    """Orders that may still do something. Where a journal may be lost, answered ones it knew count again.
+
+    Of known prepares of one run, which differ only in their id, two are kept: the agent may go on asking for a
+    new go as often as the hub asks for a new offer, and there would be no end of worlds that differ in how often.
+    """
+    known = {uid for uid, _ in world.journal.known}
+    answered, kept = world.rows.answered, []
+    copies: dict[tuple[int, int], int] = {}
+    for order in sorted(world.wire):
+        past = order.run not in live or order.uid in answered
+        if order.kind == "start" and past and order.token != world.memory.token:
+            continue
+        if not cards and ((order.uid in known and not unheard(world, order)) or (past and _void(order, world))):
+            continue
+        if order.kind == "prepare" and order.uid in known:
+            same = (order.run, order.epoch)
+            copies[same] = copies.get(same, 0) + 1
+            if copies[same] > COPIES:
+                continue
+        kept.append(order)
+    return frozenset(kept)
 
 
-def _forget_runs(world: World) -> World:
-    journal, memory = world.journal, world.memory
-    named = {order.run for order in world.wire} | _runs_of(journal)
-    named |= {memory.prepared, memory.first_byte_due, world.running, journal.started}
-    if world.card is not None:
-        named |= {world.card.started, *_runs_of(world.card)}
-    if world.backup is not None:
-        named |= {run.key for run in world.backup.runs}
-    live = {run.key for run in world.rows.runs if run.state not in {"ended", "released"}}
-    named |= live
-    rows = world.rows._replace(runs=tuple(run for run in world.rows.runs if run.key in named))
-    journal = journal._replace(
-        closed=frozenset(pair for pair in journal.closed if pair[0] in named),
-        once_started=frozenset(key for key in journal.once_started if key in named),
-    )
-    return world._replace(rows=rows, journal=journal, started=frozenset(key for key in world.started if key in named))
+def _idle(report: Report, live: set[int]) -> bool:
+    """A word about a run that is over, to which queue.road says NOTHING, now and for ever."""
+    if report.run in live:
+        return False
+    return report.what in {"prepared", "started"} or report.kind in {"prepare", "start"}
 
 
-def _count_again(world: World) -> World:
-    """Claim and stop numbers only matter by their order: the smallest ones that keep it."""
-    claims: set[int] = {world.memory.claim, *(order.claim_no for order in world.wire)}
-    stops: set[int] = {order.stop_no for order in world.wire}
-    for rows in (world.rows, world.backup):
-        if rows is not None:
-            claims |= {rows.claim_no, *(run.claim_no for run in rows.runs)}
-            stops.add(rows.stop_no)
-    for journal in (world.journal, world.card):
-        if journal is not None:
-            claims |= {journal.highest, journal.started_claim, *(claim for _, claim in journal.closed)}
-            claims |= {int(r[2]) for r in journal.reports if r[0] in {"prepared", "started", "ended"}}  # type: ignore[call-overload]
-            stops.add(journal.stop_no)
-    claim = {old: new for new, old in enumerate(sorted(claims - {0}), start=1)} | {0: 0}
-    stop = {old: new for new, old in enumerate(sorted(stops - {0}), start=1)} | {0: 0}
+def _void(order: Order, world: World) -> bool:
+    """The agent will refuse it for ever, and the hub, for which run or order is over, will not mind."""
+    past = order.claim_no < world.journal.highest or (order.run, order.claim_no) in world.journal.closed
+    return order.kind == "prepare" and past
 
-    def rows_of(rows: Rows) -> Rows:
-        runs = tuple(run._replace(claim_no=claim[run.claim_no]) for run in rows.runs)
-        return rows._replace(runs=runs, claim_no=claim[rows.claim_no], stop_no=stop[rows.stop_no])
 
-    def report_of(report: tuple[object, ...]) -> tuple[object, ...]:
-        if report[0] not in {"prepared", "started", "ended"}:
-            return report
-        return (*report[:2], claim[report[2]], *report[3:])  # type: ignore[index]
+def name_of(world: World, *, cards: bool, restore: bool) -> Name:
+    """The world's name. `cards`: another journal may still come, or a guard is blind; `restore`: other rows may."""
+    rows, journal, memory = world.rows, world.journal, world.memory
+    wire = world.wire
+    if not cards:
+        epochs = {journal.epoch, rows.epoch}
+        wire = frozenset(order for order in wire if order.epoch in epochs)
+    card = world.card if cards else None
+    backup = world.backup if restore else None
+    heard = journal.reports[: rows.applied] if rows.journal == journal.id else ()
+    told_again = tuple(report for report in heard if restore and not _idle(report, set()))
+    reports = told_again + journal.reports[len(heard) :]
+    journals = [(journal, reports)] + ([(card, card.reports)] if card is not None else [])
+    tables = [rows] + ([backup] if backup is not None else [])
 
-    def journal_of(journal: Journal) -> Journal:
-        return journal._replace(
-            highest=claim[journal.highest],
-            stop_no=stop[journal.stop_no],
-            started_claim=claim[journal.started_claim],
-            closed=frozenset((key, claim[number]) for key, number in journal.closed),
-            reports=tuple(map(report_of, journal.reports)),
+    named = {order.run for order in wire} | {memory.prepared, memory.first_byte_due, world.running, journal.started}
+    named |= {run for each, said in journals for run in (each.started, *_runs_of(said))}
+    named |= {run.key for table in tables for run in table.runs if table is backup or run.live}
+    ids = _Numbers()
+    ids.add(*(x for order in wire for x in (order.uid, order.run, order.token, order.epoch)))
+    ids.add(memory.prepared, memory.order, memory.token, memory.first_byte_due, world.running)
+    claims, stops = _Numbers(), _Numbers()
+    claims.add(memory.claim, *(order.claim_no for order in wire))
+    stops.add(*(order.stop_no for order in wire))
+    asked = {report.uid for _, said in journals for report in said if report.what == "answer"}
+    here = {order.uid for order in wire}
+    asked |= here
+    answered = rows.answered & asked
+    ids.add(*answered)
+    for table in tables:
+        ids.add(table.holder, table.journal, table.epoch)
+        stops.add(table.stop_no)
+        claims.add(table.claim_no)
+        for run in table.runs:
+            if run.key in named:
+                ids.add(run.key, run.token)
+                claims.add(run.claim_no)
+    for each, said in journals:
+        ids.add(each.id, each.started, each.epoch, *(x for r in said for x in (r.uid, r.run, r.token)))
+        ids.add(*(key for key in each.once_started if key in named), *(key for key, _ in each.closed if key in named))
+        claims.add(each.highest, each.started_claim, *(r.claim_no for r in said))
+        claims.add(*(claim for key, claim in each.closed if key in named))
+        stops.add(each.stop_no)
+        ids.add(*(uid for uid, _ in each.known if uid in here))
+    before = 0
+    if backup is not None and backup.journal == journal.id:
+        before = sum(not _idle(report, set()) for report in journal.reports[: backup.applied])
+    i, c, s = ids.names(), claims.names(), stops.names()
+
+    def of_rows(table: Rows, done: frozenset[int]) -> Name:
+        runs = tuple(
+            (i[r.key], r.state, c[r.claim_no], i[r.token], r.facts, r.lost) for r in table.runs if r.key in named
         )
+        return (
+            table.job, runs, c[table.claim_no], s[table.stop_no], i[table.holder], table.plate, table.frozen,
+            table.greeted, frozenset(i[uid] for uid in done), i[table.journal],
+            i[table.epoch],
+        )  # fmt: skip
 
-    return world._replace(
-        rows=rows_of(world.rows),
-        backup=None if world.backup is None else rows_of(world.backup),
-        wire=frozenset(o._replace(claim_no=claim[o.claim_no], stop_no=stop[o.stop_no]) for o in world.wire),
-        journal=journal_of(world.journal),
-        card=None if world.card is None else journal_of(world.card),
-        memory=world.memory._replace(claim=claim[world.memory.claim]),
-    )
+    def of_journal(each: Journal, said: tuple[Report, ...]) -> Name:
+        return (
+            i[each.id], c[each.highest], s[each.stop_no], i[each.started], c[each.started_claim], i[each.epoch],
+            each.booted, frozenset((i[key], c[claim]) for key, claim in each.closed if key in named),
+            frozenset((i[uid], what) for uid, what in each.known if uid in here),
+            tuple((r.what, i[r.uid], r.kind, i[r.run], c[r.claim_no], i[r.token], r.state, r.code) for r in said),
+            frozenset(i[key] for key in each.once_started if key in named),
+        )  # fmt: skip
 
-
-def _runs_of(journal: Journal) -> set[int]:
-    """The runs that its reports speak of."""
-    return {int(r[3 if r[0] == "answer" else 1]) for r in journal.reports if r[0] != "unsure"}  # type: ignore[call-overload]
-
-
-def _rename(world: World) -> World:
-    ids: set[int] = set()
-    _collect(world, ids)
-    names = {old: new for new, old in enumerate(sorted(ids - {0}), start=1)} | {0: 0}
-
-    def name(value: int) -> int:
-        return names[value]
-
-    def rows_of(rows: Rows) -> Rows:
-        return rows._replace(
-            runs=tuple(run._replace(key=name(run.key), token=name(run.token)) for run in rows.runs),
-            holder=name(rows.holder),
-            answered=frozenset(map(name, rows.answered)),
-            journal=name(rows.journal),
-            epoch=name(rows.epoch),
-        )
-
-    def journal_of(journal: Journal) -> Journal:
-        return journal._replace(
-            id=name(journal.id),
-            started=name(journal.started),
-            closed=frozenset((name(key), claim) for key, claim in journal.closed),
-            known=frozenset((name(uid), what) for uid, what in journal.known),
-            reports=tuple(_report(report, names) for report in journal.reports),
-            epoch=name(journal.epoch),
-            once_started=frozenset(map(name, journal.once_started)),
-        )
-
-    def order_of(order: Order) -> Order:
-        return order._replace(
-            uid=name(order.uid), run=name(order.run), token=name(order.token), epoch=name(order.epoch)
-        )
-
-    memory = world.memory
-    return world._replace(
-        rows=rows_of(world.rows),
-        wire=frozenset(map(order_of, world.wire)),
-        journal=journal_of(world.journal),
-        memory=memory._replace(
-            prepared=name(memory.prepared),
-            order=name(memory.order),
-            token=name(memory.token),
-            first_byte_due=name(memory.first_byte_due),
-        ),
-        running=name(world.running),
-        started=frozenset(map(name, world.started)),
-        serial=len(names),
-        backup=None if world.backup is None else rows_of(world.backup),
-        card=None if world.card is None else journal_of(world.card),
-    )
+    return (
+        of_rows(rows, answered), None if backup is None else of_rows(backup, backup.answered & asked),
+        tuple(of_journal(*each) for each in journals),
+        frozenset((i[o.uid], o.kind, i[o.run], c[o.claim_no], s[o.stop_no], i[o.token], i[o.epoch]) for o in wire),
+        (i[memory.prepared], i[memory.order], c[memory.claim], memory.ready, i[memory.token], i[memory.first_byte_due]),
+        i[world.running], world.part, frozenset(i[key] for key in world.started if key in named), world.allowed,
+        world.second, world.broken, len(told_again), before,
+    )  # fmt: skip
 
 
-def _report(report: tuple[object, ...], names: dict[int, int]) -> tuple[object, ...]:
-    if report[0] == "unsure":
-        return report
-    if report[0] == "answer":
-        _, uid, kind, run, state, code = report
-        return ("answer", names[uid], kind, names[run], state, code)  # type: ignore[index]
-    if report[0] == "prepared":
-        _, run, claim, token = report
-        return ("prepared", names[run], claim, names[token])  # type: ignore[index]
-    return (report[0], names[report[1]], *report[2:])  # type: ignore[index]
+class _Numbers:
+    """Numbers of which only the order counts; 0 stays 0."""
+
+    def __init__(self) -> None:
+        self._seen = {0}
+
+    def add(self, *numbers: int) -> None:
+        self._seen.update(numbers)
+
+    def names(self) -> dict[int, int]:
+        return {old: new for new, old in enumerate(sorted(self._seen))}
 
 
-def _collect(world: World, ids: set[int]) -> None:
-    for rows in (world.rows, world.backup):
-        if rows is not None:
-            ids |= {rows.holder, rows.journal, rows.epoch, *rows.answered}
-            for run in rows.runs:
-                ids |= {run.key, run.token}
-    for journal in (world.journal, world.card):
-        if journal is not None:
-            ids |= {journal.id, journal.started, journal.epoch, *journal.once_started}
-            ids |= {key for key, _ in journal.closed} | {uid for uid, _ in journal.known}
-            for report in journal.reports:
-                _collect_report(report, ids)
-    for order in world.wire:
-        ids |= {order.uid, order.run, order.token, order.epoch}
-    ids |= {
-        world.memory.prepared,
-        world.memory.order,
-        world.memory.token,
-        world.memory.first_byte_due,
-        world.running,
-        *world.started,
-    }
-
-
-def _collect_report(report: tuple[object, ...], ids: set[int]) -> None:
-    where = {"answer": (1, 3), "prepared": (1, 3), "unsure": ()}.get(str(report[0]), (1,))
-    ids |= {int(report[index]) for index in where}  # type: ignore[call-overload]
+def _runs_of(reports: tuple[Report, ...]) -> set[int]:
+    return {report.run for report in reports}

@@ -14,6 +14,10 @@ from fablab.queue import road
 from fablab.queue.job_states import JobState, job_after
 from fablab.queue.run_states import LIVE, RunState, run_after
 
+Blind = frozenset[str]
+"""The guards that are taken away."""
+NOBODY: Blind = frozenset()
+
 
 class Run(NamedTuple):
     key: int
@@ -22,6 +26,21 @@ class Run(NamedTuple):
     token: int  # 0: none
     facts: bool
     lost: bool = False  # its agent has another journal now
+
+    @property
+    def live(self) -> bool:
+        return RunState(self.state) in LIVE
+
+
+class Report(NamedTuple):
+    what: str  # unsure | answer | prepared | started | ended
+    run: int = 0
+    claim_no: int = 0
+    uid: int = 0  # of the order that is answered
+    kind: str = ""  # of that order
+    token: int = 0
+    state: str = ""  # of the answer; the result of a run that ended
+    code: str = ""
 
 
 class Order(NamedTuple):
@@ -52,7 +71,7 @@ class Rows(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """What survives at the agent. `known`: order → its stored answer."""
+    """What survives at the agent. `known`: order → its last answer, state:code, or empty where it has none yet."""
 
     id: int = 1
     highest: int = 0
@@ -61,8 +80,7 @@ class Journal(NamedTuple):
     started_claim: int = 0
     closed: frozenset[tuple[int, int]] = frozenset()
     known: frozenset[tuple[int, str]] = frozenset()
-    reports: tuple[tuple[object, ...], ...] = ()
-    unsure: bool = False
+    reports: tuple[Report, ...] = ()
     epoch: int = 1
     once_started: frozenset[int] = frozenset()
     booted: bool = False  # since the last hello
@@ -89,6 +107,7 @@ class World(NamedTuple):
     started: frozenset[int] = frozenset()  # runs whose first byte reached the machine, ever
     serial: int = 2  # makes ids that are never used again, whatever is restored
     allowed: int = 1  # starts that people have asked for: the job, and each decision to make it again
+    second: bool = False  # another hub has read the tables, and thinks that it acts
     backup: Rows | None = None
     card: Journal | None = None
     broken: str = ""
@@ -103,6 +122,16 @@ def find(rows: Rows, key: int) -> Run | None:
 
 def put(rows: Rows, run: Run) -> Rows:
     return rows._replace(runs=tuple(run if old.key == run.key else old for old in rows.runs))
+
+
+def unheard(world: World, order: Order) -> str:
+    """The stored answer that a repeated order is given again, where it is not on its way to the hub already."""
+    journal, rows = world.journal, world.rows
+    stored = next((answer for uid, answer in journal.known if uid == order.uid), "")
+    on_its_way = journal.reports[rows.applied :] if rows.journal == journal.id else journal.reports
+    if not stored or order.uid in rows.answered or any(report.uid == order.uid for report in on_its_way):
+        return ""
+    return stored
 
 
 def order_of(order: Order) -> Command:
@@ -124,7 +153,7 @@ def order_of(order: Order) -> Command:
     )
 
 
-def view_of(world: World, order: Order, blind: str | None) -> View:
+def view_of(world: World, order: Order, blind: Blind) -> View:
     """The view as devices.machine makes it from journal and memory; `blind` takes one guard's eyes away."""
     journal, memory = world.journal, world.memory
     view = View(
@@ -138,7 +167,6 @@ def view_of(world: World, order: Order, blind: str | None) -> View:
         token=str(memory.token) if memory.token else "",
         ready=True,
         term=1,
-        blocked="plate_unsure" if journal.unsure else "",
     )
     changes: dict[str, dict[str, object]] = {
         "known": {"known": False},
@@ -147,9 +175,11 @@ def view_of(world: World, order: Order, blind: str | None) -> View:
         "stop_no": {"stop_no": 0},
         "machine_busy": {"started_run": ""},
         "token": {"token": str(order.token), "prepared_run": str(order.run), "prepared_claim": order.claim_no},
-        "plate_unsure": {"blocked": ""},
+        "prepared_run": {"prepared_run": str(order.run), "prepared_claim": order.claim_no},
     }
-    return replace(view, **changes[blind]) if blind in changes else view  # type: ignore[arg-type]
+    for guard in blind & changes.keys():
+        view = replace(view, **changes[guard])  # type: ignore[arg-type]
+    return view
 
 
 def new_order(world: World, rows: Rows, kind: str, run: Run, token: int = 0) -> tuple[World, Rows]:
@@ -194,15 +224,16 @@ def hold_back(world: World, rows: Rows) -> World:
     return world._replace(rows=rows)
 
 
-def attempt(rows: Rows, run: Run) -> road.Attempt:
-    return road.Attempt(RunState(run.state), JobState(rows.job), run.facts, run.lost)
+def attempt(rows: Rows, run: Run, blind: Blind = NOBODY) -> road.Attempt:
+    lost = run.lost and "journal_lost" not in blind
+    return road.Attempt(RunState(run.state), JobState(rows.job), run.facts, lost)
 
 
-def claimable(rows: Rows, blind: str | None) -> road.Claimable:
+def claimable(rows: Rows, blind: Blind, lease_mine: bool = True) -> road.Claimable:
     """What the claiming transaction reads; `blind` takes one guard's eyes away."""
     seen = road.Claimable(
         job=JobState(rows.job),
-        job_has_live_run=any(RunState(run.state) in LIVE for run in rows.runs),
+        job_has_live_run=any(run.live for run in rows.runs),
         money_held=True,
         machine_run=str(rows.holder) if rows.holder else None,
         plate=rows.plate,
@@ -210,9 +241,10 @@ def claimable(rows: Rows, blind: str | None) -> road.Claimable:
         latched=False,
         frozen=rows.frozen,
         agent_greeted=rows.greeted,
-        lease_mine=True,
+        lease_mine=lease_mine,
     )
     changes: dict[str, dict[str, object]] = {
+        "lease_lost": {"lease_mine": True},
         "job_not_queued": {"job": JobState.QUEUED},
         "job_runs": {"job_has_live_run": False},
         "machine_taken": {"machine_run": None},
@@ -220,7 +252,9 @@ def claimable(rows: Rows, blind: str | None) -> road.Claimable:
         "machine_frozen": {"frozen": False},
         "agent_silent": {"agent_greeted": True},
     }
-    return replace(seen, **changes[blind]) if blind in changes else seen  # type: ignore[arg-type]
+    for guard in blind & changes.keys():
+        seen = replace(seen, **changes[guard])  # type: ignore[arg-type]
+    return seen
 
 
 def ended_facts(result: str, touched: bool) -> Ended:
