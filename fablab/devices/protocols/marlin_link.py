@@ -30,7 +30,6 @@ from fablab.devices.protocols.marlin_states import TABLE, State
 from fablab.devices.protocols.marlin_wire import Wire
 
 HELLO_AGAIN_S = 3.0
-MAX_HELLOS = 6
 STOP_CONFIRM_S = 1.0
 SYNC_S = 10.0
 """An M105 so often keeps the count of acknowledgements honest although the firmware reports by itself."""
@@ -397,7 +396,7 @@ class Link:
             self._say_hello_again()
 
     def _say_hello_again(self) -> None:
-        if self._attempts >= MAX_HELLOS:
+        if self._attempts >= 2 + self.dialect.boot_s / HELLO_AGAIN_S:
             self._lost("no_answer")
         elif self.state is State.ASKING:
             self._ask_who()
