@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from fablab import audit
 from fablab.billing import ledger
 from fablab.billing.tables import Hold, Material, Quote
+from fablab.db import Meta
 from fablab.ids import new_id
 from fablab.queue import dispatcher, moves, pricing, runs
 from fablab.queue.candidates import Survey, estimated_seconds, facts_of, material_of, survey
+from fablab.queue.envelopes import EPOCH_KEY
 from fablab.queue.job_states import JobEvent, JobState
 from fablab.queue.people import is_staff, membership_holds, require_staff
-from fablab.queue.tables import Job, JobFile, NotTriedAgain
+from fablab.queue.tables import Agent, Job, JobFile, NotTriedAgain
 from fablab.sentences import Refusal
 from fablab.space.tables import Machine, Occupation, Person, Site
 
@@ -191,12 +193,17 @@ def hold(session: Session, now: datetime, actor: str, job_id: str) -> None:
 def release(session: Session, now: datetime, actor: str, job_id: str) -> None:
     """held → queued; where no money is held yet, it is now. Raises Refusal not_now, not_allowed, and the ledger's.
 
+    After a restore it waits for every agent's hello (Refusal waits_for_agent): only then it is known what was made
+    since, and no order of before can still arrive. tests/model finds a second print without this guard.
+
     Who asked may release what she held herself or what a new price waits for; the rest needs staff, or the payer.
     """
     job = moves.lock_job(session, job_id)
     if job.state != "held":
         raise Refusal("not_now", state=job.state)
     _require_release(session, actor, job)
+    if job.held_for == "restored":
+        _require_hello(session, job)
     if job.held_for == "booking_over":
         job.booking_id, job.operator_id = None, None  # from now on it waits like any other
     if job.held_for == "quote_lapsed":
@@ -326,6 +333,18 @@ def _require_release(session: Session, actor: str, job: Job) -> None:
     if own or (actor == job.payer_id and job.held_for == "payer"):
         return
     require_staff(session, actor, job.site_id)
+
+
+def _require_hello(session: Session, job: Job) -> None:
+    epoch = session.get_one(Meta, EPOCH_KEY).value
+    silent = select(Agent.id).where(
+        Agent.site_id == job.site_id,
+        Agent.revoked_at.is_(None),
+        Agent.absent_by.is_(None),
+        or_(Agent.hello_epoch.is_(None), Agent.hello_epoch != epoch),
+    )
+    if session.scalar(silent.limit(1)) is not None:
+        raise Refusal("waits_for_agent")
 
 
 def _freeze_again(session: Session, now: datetime, job: Job) -> None:

@@ -221,9 +221,12 @@ def test_after_a_restore_everything_waits_for_a_person(world: World) -> None:
         starts = select(CommandIntent.id).where(CommandIntent.next_try_at.is_not(None), CommandIntent.nature != "stop")
         assert not session.scalars(starts).all()
     assert world.run_state(run_id) == "ended"
-    world.do(jobs.release, waiting)
-    assert world.state(waiting) == "queued"  # no agent has said hello in the new epoch
+    with pytest.raises(Refusal) as refused:
+        world.do(jobs.release, waiting)
+    assert refused.value.code == "waits_for_agent"  # it has not said hello in the new epoch
     world.agent.say_hello()
     world.round()
+    world.do(jobs.release, waiting)
+    assert world.state(waiting) == "queued"  # the plate is not known to be free
     world.do(claims.cleared, "xl")
     assert world.state(waiting) == "assigned"
