@@ -82,7 +82,9 @@ def main() -> None:
 
     end_with_parent()
     try:
-        fablab.main(standalone_mode=False)
+        status = fablab.main(standalone_mode=False)  # what `Exit` was raised with comes back as a value
+        if isinstance(status, int) and status:
+            sys.exit(status)
     except Refusal as refusal:
         click.echo(f"fablab: {sentence(refusal.code, terminal_language(), **refusal.data)}", err=True)
         sys.exit(2)
