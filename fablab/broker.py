@@ -168,12 +168,13 @@ class EmbeddedBroker:
 
 @dataclass(frozen=True)
 class AgentAccess:
-    """One agent's account: it may touch its site only."""
+    """One agent's account: it may touch its site only. `devices`: the %topic% names of its plugs and meters."""
 
     user: str
     password: str
     site: str
     agent: str
+    devices: tuple[str, ...] = ("+",)
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def _access_list(setup: MosquittoSetup) -> str:
             *(f"read {own}/{what}" for what in ("order", "applied")),
             f"write {own}/reports",
             f"readwrite {own}/online",
-            *("read stat/#", "read tele/#", "write cmnd/#"),
+            *(rule for d in agent.devices for rule in (f"read stat/{d}/#", f"read tele/{d}/#", f"write cmnd/{d}/#")),
         ]
         blocks.append(_block(agent.user, rules))
     for device in setup.devices:

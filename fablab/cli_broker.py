@@ -46,14 +46,14 @@ def setup_of(configuration: Config, folder: Path, listen: str, data_folder: str)
     address = urlsplit(configuration.broker.url)
     token = load_token(configuration.resolve(configuration.agent.token_file))
     devices = []
+    topics = tuple(machine.topic for machine in configuration.machines if machine.topic)
     if configuration.resolve(DEVICE_PASSWORD).exists():
-        topics = tuple(machine.topic for machine in configuration.machines if machine.topic)
         devices = [DeviceAccess(DEVICE_USER, configuration.secret(DEVICE_PASSWORD) or "", topics)]
     return MosquittoSetup(
         folder=str(folder),
         hub_user=address.username or EMBEDDED_USER,
         hub_password=configuration.secret(configuration.broker.password_file) or "",
-        agents=[AgentAccess(token.mqtt_user, token.mqtt_password, configuration.site.id, token.agent)],
+        agents=[AgentAccess(token.mqtt_user, token.mqtt_password, configuration.site.id, token.agent, topics)],
         devices=devices,
         listen=listen,
         port=address.port or configuration.broker.port,

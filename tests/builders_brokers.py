@@ -29,7 +29,7 @@ class Mosquitto:
         folder.mkdir(parents=True, exist_ok=True)
         setup = MosquittoSetup(
             folder=str(folder), hub_user=HUB[0], hub_password=HUB[1],
-            agents=[AgentAccess(*AGENT, "nyons", "main"), AgentAccess(*SECOND, "far", "away")],
+            agents=[AgentAccess(*AGENT, "nyons", "main"), AgentAccess(*SECOND, "far", "away", devices=())],
             devices=[DeviceAccess(*DEVICES)], listen="127.0.0.1", port=self.port, data_folder=f"{folder}/",
         )  # fmt: skip
         for name, text in mosquitto_files(setup).items():
