@@ -5,9 +5,8 @@ BIN := .venv/bin
 demo: environment
 	@FABLAB_PARENT=$$PPID exec $(BIN)/fablab demo --dir demo $(DEMO)
 
-# Real processes have real deadlines: what fails while the machine is busy is named, then run once more by itself.
 test: test-environment lint
-	$(BIN)/python -m pytest -m "not soak" $(PYTEST) || $(BIN)/python -m pytest -m "not soak" --last-failed --last-failed-no-failures none $(PYTEST)
+	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
 
 soak: test-environment lint
 	FABLAB_SOAK=1 $(BIN)/python -m pytest --timeout 7200 $(PYTEST)

@@ -15,9 +15,6 @@ GCODE = Path(__file__).parent.parent / "fixtures" / "gcode" / "cube-pla-mk3.gcod
 PAGES = ("/", "/jobs", "/jobs/new", "/jobs/queue", "/machines", "/machines/mk3", "/machines/laser", "/machines/bambu",
          "/bookings", "/people", "/people/new", "/stock", "/desk", "/account", "/accessibility")  # fmt: skip
 
-# Each takes the better part of a minute; tests/browser/test_a_print.py walks the first journey on every change.
-pytestmark = pytest.mark.soak
-
 
 def test_a_print_from_the_file_to_the_receipt(demo: Demo, sign_in: Callable[..., Person]) -> None:
     member, manager = sign_in("member"), sign_in("manager")
